@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weight files as containers of named tensors: PyTorch .pth (zip and legacy) and .safetensors. They
+ * know nothing of ViTs; vitro/model.h gives the names a meaning. Files are told apart by their
+ * first bytes. Reading never runs code from a file. */
+#ifndef VITRO_CHECKPOINT_H
+#define VITRO_CHECKPOINT_H
+
+#include "vitro/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The values are pinned. */
+typedef enum VitroDtype {
+    VITRO_F32 = 0,
+    VITRO_F16 = 1,
+    VITRO_BF16 = 2,
+    VITRO_F64 = 3,
+    VITRO_U8 = 4,
+    VITRO_I8 = 5,
+    VITRO_I16 = 6,
+    VITRO_I32 = 7,
+    VITRO_I64 = 8,
+    VITRO_BOOL = 9
+} VitroDtype;
+
+VITRO_API size_t vitro_dtype_size(VitroDtype dtype);      /* bytes */
+VITRO_API const char *vitro_dtype_name(VitroDtype dtype); /* "F32", ... as safetensors spells it */
+VITRO_API bool vitro_dtype_is_float(VitroDtype dtype);
+
+#define VITRO_CKPT_MAX_RANK 8
+
+typedef struct VitroTensorInfo {
+    const char *name; /* borrowed from the checkpoint; wrapper prefixes removed */
+    VitroDtype dtype;
+    int rank;                         /* 0..VITRO_CKPT_MAX_RANK */
+    int64_t dim[VITRO_CKPT_MAX_RANK]; /* each >= 0 */
+    int64_t count;                    /* elements */
+} VitroTensorInfo;
+
+typedef struct VitroCheckpoint VitroCheckpoint; /* several threads may read one */
+
+/* Opens and validates the structure; the tensors' bytes stay in the mapped file until read. Dicts
+ * named state_dict, model, model_state_dict, and the prefixes "module.", "_orig_mod." and "model." of all names are
+ * looked through. Entries of the outer dict that are no tensors are ignored.
+ * Errors: VITRO_E_IO, _FORMAT, _UNSUPPORTED, _NOMEM; texts start with the path. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_open(VitroCheckpoint **out,
+                                                             const char *path);
+VITRO_API void vitro_checkpoint_close(VitroCheckpoint *ckpt); /* NULL is fine */
+
+VITRO_API const char *vitro_checkpoint_path(const VitroCheckpoint *ckpt);
+VITRO_API const char *vitro_checkpoint_format(const VitroCheckpoint *ckpt); /* "pth" | "safetensors" */
+VITRO_API int64_t vitro_checkpoint_count(const VitroCheckpoint *ckpt);
+/* The i-th tensor, in the file's own order; 0 <= i < count. */
+VITRO_API const VitroTensorInfo *vitro_checkpoint_info(const VitroCheckpoint *ckpt, int64_t i);
+VITRO_API int64_t vitro_checkpoint_find(const VitroCheckpoint *ckpt, const char *name); /* or -1 */
+
+/* Tensor i as contiguous float32, `out` of info->count elements (F16/BF16 widen exactly, F64 rounds
+ * to nearest). The record's checksum is verified where the format has one.
+ * Errors: VITRO_E_FORMAT, VITRO_E_UNSUPPORTED for a dtype that is no float. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_read_f32(const VitroCheckpoint *ckpt,
+                                                                 int64_t i, float *out);
+/* Tensor i as contiguous elements of its own dtype, info->count * vitro_dtype_size(dtype) bytes. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_read_raw(const VitroCheckpoint *ckpt,
+                                                                 int64_t i, void *out);
+/* The tensor's bytes inside the mapped file where they are contiguous there, else NULL. Its
+ * checksum is verified by the first call. Aligned to the element size at least, or NULL. */
+VITRO_API const void *vitro_checkpoint_data(const VitroCheckpoint *ckpt, int64_t i);
+
+/* What the file says of itself: the text of <stem>/vitro.json (.pth) or of the `vitro` key of
+ * __metadata__ (.safetensors). NULL where absent. Borrowed. */
+VITRO_API const char *vitro_checkpoint_metadata(const VitroCheckpoint *ckpt);
+/* Any other string of a .safetensors file's __metadata__. NULL where absent. Borrowed. */
+VITRO_API const char *vitro_checkpoint_metadata_key(const VitroCheckpoint *ckpt, const char *key);
+
+/* A tensor to be written: contiguous elements in host memory. */
+typedef struct VitroTensorSource {
+    const char *name;
+    VitroDtype dtype;
+    int rank;
+    int64_t dim[VITRO_CKPT_MAX_RANK];
+    const void *data;
+} VitroTensorSource;
+
+typedef enum VitroCheckpointFormat {
+    VITRO_FORMAT_PTH = 0,        /* zip form of torch.save: an OrderedDict, loads with weights_only */
+    VITRO_FORMAT_SAFETENSORS = 1
+} VitroCheckpointFormat;
+
+/* Writes `count` tensors and, if not NULL, `metadata` (JSON text), whole or not at all. The bytes are
+ * a function of the arguments and of the file's stem. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_write(const char *path,
+                                                              VitroCheckpointFormat format,
+                                                              const VitroTensorSource *tensors,
+                                                              int64_t count,
+                                                              const char *metadata);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pictures: decode to 8-bit grey or RGB as Pillow's convert() does, resize with Pillow's integer
+ * resampler, and turn into the float32 tensor that a model takes. */
+#ifndef VITRO_IMAGE_H
+#define VITRO_IMAGE_H
+
+#include "vitro/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* 8-bit samples, rows from top to bottom, channels interleaved, no padding: [height,width,channels].
+ * Owns `pixels`; zero-initialise before first use, end with vitro_image_deinit. */
+typedef struct VitroImage {
+    int width, height; /* pixels, >= 1 */
+    int channels;      /* 1 (grey) or 3 (RGB) */
+    uint8_t *pixels;
+} VitroImage;
+
+VITRO_API void vitro_image_deinit(VitroImage *image);
+
+/* Decodes JPEG, PNG, WebP, BMP, PPM or PGM (told apart by their first bytes, not by a file name) to
+ * `channels` = 1 or 3, as PIL.Image.open(f).convert("L" or "RGB"). EXIF orientation is applied only
+ * where `exif`. `path` "-" is standard input. Truncated data is an error.
+ * Errors: VITRO_E_IO, _FORMAT (damaged, or over 178 956 970 pixels), _UNSUPPORTED, _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_read(VitroImage *out, const char *path,
+                                                        int channels, bool exif);
+/* The same from memory; `name` stands in error texts. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_decode(VitroImage *out, const void *data,
+                                                          size_t size, const char *name,
+                                                          int channels, bool exif);
+
+/* Pillow's filters: triangle (support 1), and Keys' cubic with a = -0.5 (support 2), each widened by
+ * the scale when the picture shrinks. */
+typedef enum VitroFilter { VITRO_BILINEAR = 0, VITRO_BICUBIC = 1 } VitroFilter;
+
+/* A rectangle in pixels. */
+typedef struct VitroBox {
+    int left, top, width, height;
+} VitroBox;
+
+/* Crops `in` to `box` (NULL: the whole picture), then resizes to width x height: what
+ * torchvision's resized_crop does, byte for byte with Pillow 9.4. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_resize(VitroImage *out, const VitroImage *in,
+                                                          const VitroBox *box, int width,
+                                                          int height, VitroFilter filter);
+
+typedef enum VitroResizeRule {
+    VITRO_RESIZE_SHORT = 0, /* shorter side to `resize`, then centre crop (torchvision, timm) */
+    VITRO_RESIZE_SQUASH = 1 /* both sides to the target, aspect ratio lost (Hugging Face) */
+} VitroResizeRule;
+
+#define VITRO_MAX_CHANNELS 3
+
+/* How a picture becomes [channels,height,width] float32: resize, centre crop, /255, (x-mean)/std. */
+typedef struct VitroTransform {
+    int width, height; /* of the model's input, pixels */
+    int channels;      /* 1 or 3 */
+    VitroResizeRule rule;
+    int resize;        /* shorter side before the crop, pixels; VITRO_RESIZE_SHORT only */
+    VitroFilter filter;
+    bool keep_exact;   /* a picture that already is width x height is taken as it is */
+    bool exif;         /* turn by the EXIF orientation first; default false, as PIL */
+    float mean[VITRO_MAX_CHANNELS], std[VITRO_MAX_CHANNELS]; /* std > 0 */
+} VitroTransform;
+
+/* The original program's eval transform for side `size`: Resize(int(size*256/224)) bilinear,
+ * CenterCrop(size), mean = std = 0.5. */
+VITRO_API VitroTransform vitro_transform_default(int size, int channels);
+
+/* The 8-bit part of the eval transform: resize and centre crop, [height,width,channels]. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_transform_pixels(VitroImage *out, const VitroImage *in,
+                                                              const VitroTransform *t);
+
+/* ToTensor and Normalize: HWC bytes to CHW floats, ((v/255) - mean[c]) / std[c] in float32, in that
+ * order. `in` must already be width x height x channels of `t`; `flip` mirrors it left to right. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_transform_normalize(float *out, const VitroImage *in,
+                                                                 const VitroTransform *t,
+                                                                 bool flip);
+
+/* All of it: decoded picture to `out` [channels,height,width]. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_transform_apply(float *out, const VitroImage *in,
+                                                             const VitroTransform *t);
+
+/* Parameters of torchvision's RandomResizedCrop(scale 0.08..1, ratio 3/4..4/3) and
+ * RandomHorizontalFlip(0.5) for sample `sample` of epoch `epoch`: a function of its arguments only. */
+typedef struct VitroAugment {
+    VitroBox crop;
+    bool flip;
+} VitroAugment;
+VITRO_API VitroAugment vitro_augment_draw(uint64_t seed, uint32_t epoch, uint32_t sample, int width,
+                                          int height);
+/* resized_crop, flip, normalise: `out` [channels,height,width]. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_augment_apply(float *out, const VitroImage *in,
+                                                           const VitroTransform *t,
+                                                           const VitroAugment *a);
+
+/* Draws `image` under a one-line UTF-8 title and writes it as PNG, whole or not at all. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_write_titled(const char *png_path,
+                                                                const VitroImage *image,
+                                                                const char *title);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fs.h"
+
+#include "base/alloc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+VitroStatus vitro_map_open(VitroMap *map, const char *path)
+{
+    VitroStatus st = VITRO_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block here */
+    if (fd < 0)
+        return vitro_fail_errno("%s: cannot open", path);
+    struct stat s;
+    if (fstat(fd, &s) != 0) {
+        st = vitro_fail_errno("%s: cannot stat", path);
+    } else if (!S_ISREG(s.st_mode)) {
+        st = vitro_fail(VITRO_E_IO, "%s: %s, a regular file was expected", path,
+                        S_ISDIR(s.st_mode) ? "is a directory" : "is a special file");
+    } else if (s.st_size == 0) {
+        *map = (VitroMap){(const uint8_t *)"", 0};
+    } else {
+        void *p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED)
+            st = vitro_fail_errno("%s: cannot map", path);
+        else
+            *map = (VitroMap){p, (size_t)s.st_size};
+    }
+    close(fd);
+    return st;
+}
+
+void vitro_map_close(VitroMap *map)
+{
+    if (map->size)
+        munmap((void *)map->data, map->size);
+    *map = (VitroMap){0};
+}
+
+VitroStatus vitro_fs_read(VitroBuf *b, const char *path)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return vitro_fail_errno("%s: cannot open", path);
+    VitroStatus st = VITRO_OK;
+    for (;;) {
+        uint8_t chunk[65536];
+        ssize_t n = read(fd, chunk, sizeof(chunk));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            st = vitro_fail_errno("%s: cannot read", path);
+        if (n <= 0)
+            break;
+        st = vitro_buf_append(b, chunk, (size_t)n);
+        if (st != VITRO_OK) {
+            st = vitro_fail_prefix(st, "%s", path);
+            break;
+        }
+    }
+    if (!is_stdin)
+        close(fd);
+    return st;
+}
+
+VitroStatus vitro_replace_begin(VitroReplace *r, const char *path)
+{
+    *r = (VitroReplace){.fd = -1};
+    r->path = vitro_strdup(path);
+    r->temp_path = vitro_asprintf("%s.tmp-XXXXXX", path);
+    if (!r->path || !r->temp_path) {
+        vitro_replace_abort(r);
+        return VITRO_NOMEM;
+    }
+    r->fd = mkstemp(r->temp_path);
+    if (r->fd < 0) {
+        VitroStatus st = vitro_fail_errno("%s: cannot create", path);
+        vitro_free(r->temp_path);
+        r->temp_path = NULL;
+        vitro_replace_abort(r);
+        return st;
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(r->fd, 0666 & ~mask); /* mkstemp made it 0600 */
+    return VITRO_OK;
+}
+
+VitroStatus vitro_replace_pwrite(VitroReplace *r, const void *data, size_t n, uint64_t offset)
+{
+    const uint8_t *p = data;
+    while (n) {
+        ssize_t k = pwrite(r->fd, p, n, (off_t)offset);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return vitro_fail_errno("%s: cannot write", r->path);
+        p += k;
+        n -= (size_t)k;
+        offset += (uint64_t)k;
+    }
+    if (offset > r->written)
+        r->written = offset;
+    return VITRO_OK;
+}
+
+VitroStatus vitro_replace_write(VitroReplace *r, const void *data, size_t n)
+{
+    return vitro_replace_pwrite(r, data, n, r->written);
+}
+
+static void sync_dir_of(const char *path)
+{
+    char *dir = vitro_path_dir(path);
+    int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fsync(fd); /* some file systems cannot sync a directory: the rename still holds */
+        close(fd);
+    }
+    vitro_free(dir);
+}
+
+VitroStatus vitro_replace_commit(VitroReplace *r)
+{
+    if (fsync(r->fd) != 0 && errno != EINVAL)
+        return vitro_fail_errno("%s: cannot sync", r->path);
+    int fd = r->fd;
+    r->fd = -1;
+    if (close(fd) != 0)
+        return vitro_fail_errno("%s: cannot close", r->path);
+    if (rename(r->temp_path, r->path) != 0)
+        return vitro_fail_errno("%s: cannot replace", r->path);
+    sync_dir_of(r->path);
+    vitro_free(r->temp_path);
+    vitro_free(r->path);
+    *r = (VitroReplace){.fd = -1};
+    return VITRO_OK;
+}
+
+void vitro_replace_abort(VitroReplace *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    if (r->temp_path)
+        unlink(r->temp_path);
+    vitro_free(r->temp_path);
+    vitro_free(r->path);
+    *r = (VitroReplace){.fd = -1};
+}
+
+VitroStatus vitro_fs_replace(const char *path, const void *data, size_t n)
+{
+    VitroReplace r;
+    VITRO_TRY(vitro_replace_begin(&r, path));
+    VitroStatus st = vitro_replace_write(&r, data, n);
+    if (st == VITRO_OK)
+        st = vitro_replace_commit(&r);
+    vitro_replace_abort(&r);
+    return st;
+}
+
+bool vitro_fs_is_dir(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+bool vitro_fs_is_file(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+VitroStatus vitro_fs_mkdirs(const char *path)
+{
+    char *p = vitro_strdup(path);
+    if (!p)
+        return VITRO_NOMEM;
+    VitroStatus st = VITRO_OK;
+    for (char *s = p + 1; st == VITRO_OK; s++) {
+        if (*s && *s != '/')
+            continue;
+        char c = *s;
+        *s = 0;
+        if (*p && mkdir(p, 0777) != 0 && !(errno == EEXIST && vitro_fs_is_dir(p)))
+            st = vitro_fail_errno("%s: cannot make directory", p);
+        *s = c;
+        if (!c)
+            break;
+    }
+    vitro_free(p);
+    return st;
+}
+
+char *vitro_path_join(const char *dir, const char *name)
+{
+    size_t n = strlen(dir);
+    return vitro_asprintf("%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
+}
+
+char *vitro_path_dir(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return vitro_strdup(".");
+    return slash == path ? vitro_strdup("/") : vitro_strndup(path, (size_t)(slash - path));
+}
+
+const char *vitro_path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+bool vitro_path_has_ext(const char *path, const char *ext)
+{
+    size_t n = strlen(path), k = strlen(ext);
+    return n >= k && strcasecmp(path + n - k, ext) == 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+VitroStatus vitro_fs_list(VitroNameList *list, const char *dir)
+{
+    *list = (VitroNameList){0};
+    DIR *d = opendir(dir);
+    if (!d)
+        return vitro_fail_errno("%s: cannot list", dir);
+    VitroStatus st = VITRO_OK;
+    size_t cap = 0;
+    struct dirent *e;
+    while (errno = 0, (e = readdir(d)) != NULL) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (list->count == cap) {
+            size_t more = cap ? cap * 2 : 64;
+            char **p = vitro_realloc(list->names, more, sizeof(*p));
+            if (!p) {
+                st = VITRO_NOMEM;
+                break;
+            }
+            list->names = p;
+            cap = more;
+        }
+        char *name = vitro_strdup(e->d_name);
+        if (!name) {
+            st = VITRO_NOMEM;
+            break;
+        }
+        list->names[list->count++] = name;
+    }
+    if (st == VITRO_OK && errno)
+        st = vitro_fail_errno("%s: cannot list", dir);
+    closedir(d);
+    if (st != VITRO_OK)
+        vitro_list_free(list);
+    else if (list->count)
+        qsort(list->names, list->count, sizeof(*list->names), compare_names);
+    return st;
+}
+
+void vitro_list_free(VitroNameList *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        vitro_free(list->names[i]);
+    vitro_free(list->names);
+    *list = (VitroNameList){0};
+}
