@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/cpu.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static _Atomic unsigned mask;
+static atomic_bool mask_is_set;
+
+static unsigned detect(void)
+{
+    unsigned flags = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        flags |= VITRO_CPU_AVX2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        flags |= VITRO_CPU_AVX512;
+        if (__builtin_cpu_supports("avx512bf16"))
+            flags |= VITRO_CPU_AVX512_BF16;
+        if (__builtin_cpu_supports("avx512vnni"))
+            flags |= VITRO_CPU_AVX512_VNNI;
+    }
+#endif
+    return flags;
+}
+
+unsigned vitro_cpu_flags(void)
+{
+    if (!atomic_load(&mask_is_set)) {
+        const char *env = getenv("VITRO_CPU_MASK");
+        vitro_cpu_set_mask(env && *env ? (unsigned)strtoul(env, NULL, 0) : ~0u);
+    }
+    return detect() & atomic_load(&mask);
+}
+
+void vitro_cpu_set_mask(unsigned m)
+{
+    atomic_store(&mask, m);
+    atomic_store(&mask_is_set, 1);
+}

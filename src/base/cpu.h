@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the CPU can do, as far as our kernels ask, and the mask that tests set. */
+#ifndef VITRO_BASE_CPU_H
+#define VITRO_BASE_CPU_H
+
+typedef enum VitroCpuFlag {
+    VITRO_CPU_AVX2 = 1 << 0,        /* AVX2 and FMA */
+    VITRO_CPU_AVX512 = 1 << 1,      /* F, BW, DQ, VL */
+    VITRO_CPU_AVX512_BF16 = 1 << 2, /* bf16 dot products */
+    VITRO_CPU_AVX512_VNNI = 1 << 3  /* int8 dot products */
+} VitroCpuFlag;
+
+/* The CPU's flags, AND the mask. The mask starts from the environment variable VITRO_CPU_MASK
+ * (decimal or 0x hex) if it is set, else all ones. */
+unsigned vitro_cpu_flags(void);
+void vitro_cpu_set_mask(unsigned mask);
+
+#endif
