@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define VITRO_API __attribute__((visibility("default")))
+#define VITRO_API        __attribute__((visibility("default")))
 #define VITRO_MUST_CHECK __attribute__((warn_unused_result))
 #else
 #define VITRO_API

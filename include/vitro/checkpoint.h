@@ -42,15 +42,16 @@ typedef struct VitroTensorInfo {
 typedef struct VitroCheckpoint VitroCheckpoint; /* several threads may read one */
 
 /* Opens and validates the structure; the tensors' bytes stay in the mapped file until read. Dicts
- * named state_dict, model, model_state_dict, and the prefixes "module.", "_orig_mod." and "model." of all names are
- * looked through. Entries of the outer dict that are no tensors are ignored.
+ * named state_dict, model, model_state_dict, and the prefixes "module.", "_orig_mod." and "model."
+ * of all names are looked through. Entries of the outer dict that are no tensors are ignored.
  * Errors: VITRO_E_IO, _FORMAT, _UNSUPPORTED, _NOMEM; texts start with the path. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_open(VitroCheckpoint **out,
                                                              const char *path);
 VITRO_API void vitro_checkpoint_close(VitroCheckpoint *ckpt); /* NULL is fine */
 
 VITRO_API const char *vitro_checkpoint_path(const VitroCheckpoint *ckpt);
-VITRO_API const char *vitro_checkpoint_format(const VitroCheckpoint *ckpt); /* "pth" | "safetensors" */
+VITRO_API const char *
+vitro_checkpoint_format(const VitroCheckpoint *ckpt); /* "pth" | "safetensors" */
 VITRO_API int64_t vitro_checkpoint_count(const VitroCheckpoint *ckpt);
 /* The i-th tensor, in the file's own order; 0 <= i < count. */
 VITRO_API const VitroTensorInfo *vitro_checkpoint_info(const VitroCheckpoint *ckpt, int64_t i);
@@ -84,17 +85,16 @@ typedef struct VitroTensorSource {
 } VitroTensorSource;
 
 typedef enum VitroCheckpointFormat {
-    VITRO_FORMAT_PTH = 0,        /* zip form of torch.save: an OrderedDict, loads with weights_only */
+    VITRO_FORMAT_PTH = 0, /* zip form of torch.save: an OrderedDict, loads with weights_only */
     VITRO_FORMAT_SAFETENSORS = 1
 } VitroCheckpointFormat;
 
-/* Writes `count` tensors and, if not NULL, `metadata` (JSON text), whole or not at all. The bytes are
- * a function of the arguments and of the file's stem. */
+/* Writes `count` tensors and, if not NULL, `metadata` (JSON text), whole or not at all. The bytes
+ * are a function of the arguments and of the file's stem. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_write(const char *path,
                                                               VitroCheckpointFormat format,
                                                               const VitroTensorSource *tensors,
-                                                              int64_t count,
-                                                              const char *metadata);
+                                                              int64_t count, const char *metadata);
 
 #ifdef __cplusplus
 }

@@ -15,7 +15,7 @@ typedef enum VitroDatasetKind {
     VITRO_DATA_CIFAR10 = 2,  /* cifar-10-batches-py or cifar-10-batches-bin */
     VITRO_DATA_FASHION_MNIST = 3,
     VITRO_DATA_MNIST = 4,
-    VITRO_DATA_FOLDER = 5    /* a folder per class, or train/ and val/ of such */
+    VITRO_DATA_FOLDER = 5 /* a folder per class, or train/ and val/ of such */
 } VitroDatasetKind;
 
 typedef enum VitroSplit { VITRO_SPLIT_TRAIN = 0, VITRO_SPLIT_VAL = 1 } VitroSplit;
@@ -31,9 +31,9 @@ typedef struct VitroDatasetOptions {
 } VitroDatasetOptions;
 
 /* Opens one split. A folder of class folders without train/ and val/ is split 80/20 by the rule
- * int(n*0.2) per class of CPython's random.seed(0); random.sample (docs/FORMATS.md); a class that gives
- * no validation picture is fine. A split that is absent or empty: *out has count 0 for VAL, an
- * error for TRAIN. Errors: VITRO_E_IO, _FORMAT, _UNSUPPORTED (nothing recognised), _NOMEM. */
+ * int(n*0.2) per class of CPython's random.seed(0); random.sample (docs/FORMATS.md); a class that
+ * gives no validation picture is fine. A split that is absent or empty: *out has count 0 for VAL,
+ * an error for TRAIN. Errors: VITRO_E_IO, _FORMAT, _UNSUPPORTED (nothing recognised), _NOMEM. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_open(VitroDataset **out,
                                                           const VitroDatasetOptions *options);
 
@@ -42,7 +42,7 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_open(VitroDataset **out,
 typedef struct VitroCustomDataset {
     void *user;
     int64_t count, class_count;
-    const char *const *class_names; /* [class_count], copied; NULL: "0", "1", ... */
+    const char *const *class_names;          /* [class_count], copied; NULL: "0", "1", ... */
     int32_t (*label)(void *user, int64_t i); /* 0 <= label < class_count */
     VitroStatus (*read)(void *user, int64_t i, VitroImage *image);
     void (*close)(void *user); /* may be NULL */
@@ -56,7 +56,8 @@ VITRO_API int64_t vitro_dataset_count(const VitroDataset *ds);
 VITRO_API int64_t vitro_dataset_class_count(const VitroDataset *ds);
 VITRO_API const char *vitro_dataset_class_name(const VitroDataset *ds, int64_t c);
 VITRO_API int32_t vitro_dataset_label(const VitroDataset *ds, int64_t i);
-/* The kind that was found, and a one-line description ("CIFAR-100 (python), train, 50000 images"). */
+/* The kind that was found, and a one-line description ("CIFAR-100 (python), train, 50000 images").
+ */
 VITRO_API VitroDatasetKind vitro_dataset_kind(const VitroDataset *ds);
 VITRO_API const char *vitro_dataset_describe(const VitroDataset *ds);
 /* Pictures of fixed size (CIFAR, IDX): their side; 0 for folders. */
@@ -75,7 +76,7 @@ typedef struct VitroLoaderOptions {
     bool augment;       /* RandomResizedCrop and flip in place of resize and centre crop */
     bool shuffle;       /* a new order each epoch, a function of (seed, epoch) */
     int64_t batch_size; /* >= 1; the last batch of an epoch may be smaller */
-    int workers;        /* threads that decode; 0: the caller's own. The bytes do not depend on it */
+    int workers; /* threads that decode; 0: the caller's own. The bytes do not depend on it */
     uint64_t seed;
 } VitroLoaderOptions;
 
@@ -88,7 +89,7 @@ typedef struct VitroBatch {
 
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_loader_open(VitroLoader **out, const VitroDataset *ds,
                                                          const VitroLoaderOptions *options);
-VITRO_API void vitro_loader_close(VitroLoader *loader); /* NULL is fine */
+VITRO_API void vitro_loader_close(VitroLoader *loader);            /* NULL is fine */
 VITRO_API int64_t vitro_loader_batches(const VitroLoader *loader); /* per epoch, rounded up */
 /* Begins `epoch` at batch `first_batch`; whatever was under way is dropped. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_loader_start(VitroLoader *loader, uint32_t epoch,

@@ -10,8 +10,9 @@
 extern "C" {
 #endif
 
-/* 8-bit samples, rows from top to bottom, channels interleaved, no padding: [height,width,channels].
- * Owns `pixels`; zero-initialise before first use, end with vitro_image_deinit. */
+/* 8-bit samples, rows from top to bottom, channels interleaved, no padding:
+ * [height,width,channels]. Owns `pixels`; zero-initialise before first use, end with
+ * vitro_image_deinit. */
 typedef struct VitroImage {
     int width, height; /* pixels, >= 1 */
     int channels;      /* 1 (grey) or 3 (RGB) */
@@ -31,8 +32,8 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_decode(VitroImage *out, const
                                                           size_t size, const char *name,
                                                           int channels, bool exif);
 
-/* Pillow's filters: triangle (support 1), and Keys' cubic with a = -0.5 (support 2), each widened by
- * the scale when the picture shrinks. */
+/* Pillow's filters: triangle (support 1), and Keys' cubic with a = -0.5 (support 2), each widened
+ * by the scale when the picture shrinks. */
 typedef enum VitroFilter { VITRO_BILINEAR = 0, VITRO_BICUBIC = 1 } VitroFilter;
 
 /* A rectangle in pixels. */
@@ -53,15 +54,16 @@ typedef enum VitroResizeRule {
 
 #define VITRO_MAX_CHANNELS 3
 
-/* How a picture becomes [channels,height,width] float32: resize, centre crop, /255, (x-mean)/std. */
+/* How a picture becomes [channels,height,width] float32: resize, centre crop, /255, (x-mean)/std.
+ */
 typedef struct VitroTransform {
     int width, height; /* of the model's input, pixels */
     int channels;      /* 1 or 3 */
     VitroResizeRule rule;
-    int resize;        /* shorter side before the crop, pixels; VITRO_RESIZE_SHORT only */
+    int resize; /* shorter side before the crop, pixels; VITRO_RESIZE_SHORT only */
     VitroFilter filter;
-    bool keep_exact;   /* a picture that already is width x height is taken as it is */
-    bool exif;         /* turn by the EXIF orientation first; default false, as PIL */
+    bool keep_exact; /* a picture that already is width x height is taken as it is */
+    bool exif;       /* turn by the EXIF orientation first; default false, as PIL */
     float mean[VITRO_MAX_CHANNELS], std[VITRO_MAX_CHANNELS]; /* std > 0 */
 } VitroTransform;
 
@@ -84,7 +86,8 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_transform_apply(float *out, const V
                                                              const VitroTransform *t);
 
 /* Parameters of torchvision's RandomResizedCrop(scale 0.08..1, ratio 3/4..4/3) and
- * RandomHorizontalFlip(0.5) for sample `sample` of epoch `epoch`: a function of its arguments only. */
+ * RandomHorizontalFlip(0.5) for sample `sample` of epoch `epoch`: a function of its arguments only.
+ */
 typedef struct VitroAugment {
     VitroBox crop;
     bool flip;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a model lives and computes: a back end ("cpu", the fast one; "ref", plain C with double
+ * accumulators, slow and simple) opened with its settings. */
+#ifndef VITRO_DEVICE_H
+#define VITRO_DEVICE_H
+
+#include "vitro/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum VitroPrecision {
+    VITRO_FP32 = 0,
+    VITRO_FP64 = 1 /* back end "ref" only: parameters and activations in double */
+} VitroPrecision;
+
+typedef struct VitroDeviceOptions {
+    const char *name; /* "cpu", "ref", "cuda:0"; NULL: the best one that is usable here */
+    int threads;      /* 0: as many as the process may use */
+    VitroPrecision precision;
+} VitroDeviceOptions;
+
+/* Several models may share a device. Predictors of one model may run in several threads at once;
+ * everything else on a device is for one thread at a time. */
+typedef struct VitroDevice VitroDevice;
+
+/* Errors: VITRO_E_ARG (unknown name, bad setting), _UNSUPPORTED (not in this build, or no such
+ * device here), _BACKEND, _NOMEM. `options` NULL: the defaults. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_open(VitroDevice **out,
+                                                         const VitroDeviceOptions *options);
+/* Last of all: models and trainers on it must be gone. NULL is fine. */
+VITRO_API void vitro_device_close(VitroDevice *dev);
+
+VITRO_API const char *vitro_device_name(const VitroDevice *dev);     /* "cpu" */
+VITRO_API const char *vitro_device_describe(const VitroDevice *dev); /* "cpu: oneDNN 2.6.3, ..." */
+VITRO_API int vitro_device_threads(const VitroDevice *dev);
+
+/* The back ends of this build, best first: 0 <= i < count. */
+VITRO_API int vitro_backend_count(void);
+VITRO_API const char *vitro_backend_name(int i);
+
+/* Multiply-add throughput of this device's arithmetic units, in 1e9 operations (2 per multiply-add)
+ * a second on its threads, measured now by loops that touch registers only (about 0.3 s).
+ * VITRO_E_UNSUPPORTED on a back end that has no such loop. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_peak_gflops(VitroDevice *dev,
+                                                                VitroPrecision precision,
+                                                                double *gflops);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

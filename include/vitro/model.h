@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Vision Transformer: its configuration, its parameters, prediction.
+ * "An Image is Worth 16x16 Words", https://arxiv.org/abs/2010.11929 */
+#ifndef VITRO_MODEL_H
+#define VITRO_MODEL_H
+
+#include "vitro/checkpoint.h"
+#include "vitro/device.h"
+#include "vitro/image.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- configuration ------------------------------------------------------------------------- */
+
+typedef enum VitroAct {
+    VITRO_ACT_NONE = 0,
+    VITRO_ACT_GELU = 1,      /* x/2 (1 + erf(x/sqrt 2)) */
+    VITRO_ACT_GELU_TANH = 2, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    VITRO_ACT_TANH = 3
+} VitroAct;
+
+/* The arguments of the original's VisionTransformer constructor. */
+typedef struct VitroConfig {
+    int img_size;     /* S, pixels; a remainder of S/patch_size is dropped, as Conv2d does */
+    int patch_size;   /* P, pixels */
+    int in_channels;  /* C */
+    int num_classes;  /* K; 0: no head, features come out */
+    int embed_dim;    /* D */
+    int depth;        /* L, blocks */
+    int num_heads;    /* H, divides D */
+    double mlp_ratio; /* the MLP is (int)(D * mlp_ratio) wide */
+    bool qkv_bias;
+    double qk_scale;         /* 0: (D/H)^-0.5 */
+    int representation_size; /* R of pre_logits (Linear and Tanh); 0: none */
+    bool patch_norm;         /* LayerNorm after the patch embedding */
+    double norm_eps;
+    VitroAct act;                                        /* VITRO_ACT_GELU or VITRO_ACT_GELU_TANH */
+    double drop_ratio, attn_drop_ratio, drop_path_ratio; /* [0, 1); in training only */
+} VitroConfig;
+
+/* Bits that name the fields of VitroConfig. */
+typedef enum VitroConfigField {
+    VITRO_CFG_IMG_SIZE = 1 << 0,
+    VITRO_CFG_PATCH_SIZE = 1 << 1,
+    VITRO_CFG_IN_CHANNELS = 1 << 2,
+    VITRO_CFG_NUM_CLASSES = 1 << 3,
+    VITRO_CFG_EMBED_DIM = 1 << 4,
+    VITRO_CFG_DEPTH = 1 << 5,
+    VITRO_CFG_NUM_HEADS = 1 << 6,
+    VITRO_CFG_MLP_RATIO = 1 << 7,
+    VITRO_CFG_QKV_BIAS = 1 << 8,
+    VITRO_CFG_QK_SCALE = 1 << 9,
+    VITRO_CFG_REPRESENTATION_SIZE = 1 << 10,
+    VITRO_CFG_PATCH_NORM = 1 << 11,
+    VITRO_CFG_NORM_EPS = 1 << 12,
+    VITRO_CFG_ACT = 1 << 13,
+    VITRO_CFG_DROP_RATIO = 1 << 14,
+    VITRO_CFG_ATTN_DROP_RATIO = 1 << 15,
+    VITRO_CFG_DROP_PATH_RATIO = 1 << 16
+} VitroConfigField;
+
+VITRO_API int vitro_preset_count(void);
+VITRO_API const char *vitro_preset_name(int i); /* 0 <= i < count */
+/* VITRO_E_ARG: no such preset; the text lists the nearest names. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_preset(VitroConfig *out, const char *name);
+/* Copies the fields of `from` whose bits are in `fields` over those of `cfg`. */
+VITRO_API void vitro_config_apply(VitroConfig *cfg, const VitroConfig *from, uint32_t fields);
+/* VITRO_E_ARG: a field is out of its range; the text names it, its value and the range. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_validate(const VitroConfig *cfg);
+
+VITRO_API int64_t vitro_config_tokens(const VitroConfig *cfg);    /* T = patches + 1 */
+VITRO_API int64_t vitro_config_mlp_width(const VitroConfig *cfg); /* M = (int)(D * mlp_ratio) */
+VITRO_API int64_t vitro_config_outputs(const VitroConfig *cfg);   /* K, or the features' width */
+/* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. */
+VITRO_API int64_t vitro_config_macs(const VitroConfig *cfg);
+
+/* ---- what a checkpoint says of itself ------------------------------------------------------- */
+
+/* Owns its strings. Zero-initialise; end with vitro_card_deinit. */
+typedef struct VitroCard {
+    VitroConfig config;
+    uint32_t config_known;    /* VitroConfigField bits that the file states; 0: no card */
+    VitroTransform transform; /* for prediction */
+    bool has_transform;
+    char **class_names; /* [class_count], UTF-8; NULL where unknown */
+    int64_t class_count;
+} VitroCard;
+VITRO_API void vitro_card_deinit(VitroCard *card);
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_set_classes(VitroCard *card,
+                                                              const char *const *names,
+                                                              int64_t count);
+/* The card in a checkpoint's metadata; an empty card where there is none. VITRO_E_FORMAT: damaged.
+ */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt);
+/* Class names from a JSON file {"0": "name", ...} or ["name", ...]; replaces the card's. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_read_classes(VitroCard *card, const char *path);
+/* Writes {"0": "name", ...}, four spaces of indentation as the original's json.dumps(indent=4). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_write_classes(const VitroCard *card,
+                                                                const char *path);
+
+/* The geometry of the model in `ckpt`, from its tensors, its card, and what `given` (with its
+ * `given_fields`) states. num_heads, which no tensor shows: given; else the card's; else that of
+ * the preset with the same embed_dim, depth and patch_size; else embed_dim/64 where whole. `note`
+ * (may be NULL; at least 256 bytes) receives one line about a guess, or "". Fields that tensors do
+ * not show (norm_eps, act, ...): given, card, or the presets' defaults. num_classes is 0 if there
+ * is no head. Errors: VITRO_E_FORMAT (no plain ViT: the text names the tensor), VITRO_E_ARG
+ * (`given` contradicts the tensors or the card, or num_heads cannot be told). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_from_checkpoint(
+    VitroConfig *out, char *note, size_t note_size, const VitroCheckpoint *ckpt,
+    const VitroCard *card, const VitroConfig *given, uint32_t given_fields);
+
+/* ---- the model ------------------------------------------------------------------------------ */
+
+typedef struct VitroModel VitroModel;
+
+/* A model with parameters drawn as the original's _init_vit_weights does, from `seed`. The device
+ * is borrowed and must outlive it. Errors: VITRO_E_ARG (configuration), _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_create(VitroModel **out, VitroDevice *dev,
+                                                          const VitroConfig *cfg, uint64_t seed);
+VITRO_API void vitro_model_free(VitroModel *model); /* NULL is fine */
+VITRO_API const VitroConfig *vitro_model_config(const VitroModel *model);
+
+typedef struct VitroParamInfo {
+    const char *name; /* "blocks.0.attn.qkv.weight": timm's and the original's; borrowed */
+    int rank;
+    int64_t dim[4];
+    int64_t count;
+} VitroParamInfo;
+/* In the order of the original's named_parameters(): 0 <= i < count. */
+VITRO_API int64_t vitro_model_param_count(const VitroModel *model);
+VITRO_API VitroParamInfo vitro_model_param(const VitroModel *model, int64_t i);
+/* Host copies, [count] float32. Not while a predictor or trainer runs. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_param_get(const VitroModel *model, int64_t i,
+                                                             float *out);
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_param_set(VitroModel *model, int64_t i,
+                                                             const float *in);
+
+/* What loading did with each name, as PyTorch's load_state_dict(strict=False) reports it. */
+typedef struct VitroLoadReport {
+    char **missing, **unexpected; /* names, in the model's and the file's order */
+    int64_t missing_count, unexpected_count;
+    int64_t loaded_count;
+} VitroLoadReport;
+VITRO_API void vitro_load_report_deinit(VitroLoadReport *report);
+
+typedef struct VitroLoadOptions {
+    bool skip_head;       /* leave head.* as initialised */
+    bool skip_pre_logits; /* leave pre_logits.* out */
+    bool strict;          /* missing or unexpected names are an error */
+} VitroLoadOptions;
+
+/* Copies the checkpoint's tensors into the model's. patch_embed.proj.weight may be [D,C,P,P] or
+ * [D,C*P*P]. Names and shapes are checked before the first byte is copied: a wrong shape is
+ * VITRO_E_SHAPE, whose text lists every case as PyTorch does. `report` may be NULL. Skipped names
+ * are counted neither missing nor unexpected. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
+                                                        const VitroCheckpoint *ckpt,
+                                                        const VitroLoadOptions *options,
+                                                        VitroLoadReport *report);
+/* Writes all parameters as float32 and the card (its config is the model's own; transform and class
+ * names from `card`, may be NULL). Whole or not at all. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_save(const VitroModel *model, const char *path,
+                                                        VitroCheckpointFormat format,
+                                                        const VitroCard *card);
+
+/* ---- prediction ------------------------------------------------------------------------------ */
+
+/* The activations of up to `max_batch` images. Several predictors, each in its own thread, may
+ * share one model; the model must outlive them and must not change. */
+typedef struct VitroPredictor VitroPredictor;
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_create(VitroPredictor **out,
+                                                              VitroModel *model, int64_t max_batch);
+VITRO_API void vitro_predictor_free(VitroPredictor *p); /* NULL is fine */
+/* images [count,C,S,S] to logits [count,K] (or features, num_classes = 0); 1 <= count <= max_batch.
+ * Dropout is off. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_run(VitroPredictor *p, const float *images,
+                                                           int64_t count, float *logits);
+/* Softmax of n logits in double precision; probs may be logits. */
+VITRO_API void vitro_softmax(float *probs, const float *logits, int64_t n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training: optimizer, schedule, the step, the epoch loop, evaluation. */
+#ifndef VITRO_TRAIN_H
+#define VITRO_TRAIN_H
+
+#include "vitro/data.h"
+#include "vitro/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum VitroOptimizer { VITRO_SGD = 0, VITRO_ADAMW = 1 } VitroOptimizer;
+
+typedef struct VitroTrainOptions {
+    VitroOptimizer optimizer; /* default SGD, PyTorch's form, weight decay on every parameter */
+    double lr;                /* 0.001 */
+    double lrf;               /* 0.01: last learning rate / first, cosine LambdaLR per epoch */
+    double momentum;          /* 0.9, SGD */
+    double weight_decay;      /* 5e-5 */
+    double beta1, beta2;      /* 0.9, 0.999, AdamW */
+    double adam_eps;          /* 1e-8 */
+    double warmup_epochs;     /* 0; linear from 0.01*lr, per step, then the cosine of the epoch */
+    double clip_grad;         /* 0: off; else the largest norm of the gradient (clip_grad_norm_) */
+    double label_smoothing;   /* 0; [0, 1) */
+    int accumulate;     /* 1; batches per optimizer step. An epoch's last group may be smaller */
+    int epochs;         /* 20 */
+    int64_t batch_size; /* 64; the largest batch that a step will be given */
+    bool freeze;        /* train head and pre_logits only */
+    uint64_t seed;      /* of dropout and drop path */
+} VitroTrainOptions;
+VITRO_API VitroTrainOptions vitro_train_options_default(void);
+
+/* Gradients, optimizer state and activations for one model, which it borrows and changes. */
+typedef struct VitroTrainer VitroTrainer;
+
+/* `batches_per_epoch`: how many calls of vitro_trainer_step make an epoch (for the warm-up and the
+ * accumulation's end). Errors: VITRO_E_ARG, _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_create(VitroTrainer **out, VitroModel *model,
+                                                            const VitroTrainOptions *options,
+                                                            int64_t batches_per_epoch);
+VITRO_API void vitro_trainer_free(VitroTrainer *t); /* NULL is fine */
+
+typedef struct VitroStepResult {
+    double loss;     /* mean over the batch */
+    int64_t correct; /* images whose largest logit is their label's */
+    double lr;       /* that the update used */
+    bool updated;    /* false: gradients were only accumulated */
+} VitroStepResult;
+
+/* Forward, backward and, at the end of an accumulation group, the update, of one batch.
+ * VITRO_E_NUMERIC: the loss is not finite; then nothing was updated and result->loss holds it. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch,
+                                                          VitroStepResult *result);
+/* scheduler.step(): the next epoch begins. */
+VITRO_API void vitro_trainer_end_epoch(VitroTrainer *t);
+/* The scheduler's learning rate for the epoch that vitro_trainer_end_epoch began (warm-up aside).
+ */
+VITRO_API double vitro_trainer_lr(const VitroTrainer *t);
+VITRO_API uint32_t vitro_trainer_epoch(const VitroTrainer *t); /* epochs ended */
+VITRO_API int64_t vitro_trainer_steps(const VitroTrainer *t);  /* optimizer steps so far */
+/* Whether parameter i of the model is trained. */
+VITRO_API bool vitro_trainer_trains(const VitroTrainer *t, int64_t param);
+/* Bytes of activations, gradients and optimizer state on the device. */
+VITRO_API int64_t vitro_trainer_bytes(const VitroTrainer *t);
+/* The gradient of parameter i after the last step, [count] float32 (tests, inspection). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param,
+                                                          float *out);
+
+/* ---- evaluation ------------------------------------------------------------------------------ */
+
+typedef struct VitroEvalResult {
+    double loss;       /* mean of the batches' mean losses, as the original computes it */
+    double top1, top5; /* share of images, [0,1]; top5 counts min(5,K) */
+    int64_t images;
+    double seconds;
+    int64_t class_count;
+    int64_t *confusion; /* [class_count,class_count]: row = label, column = prediction; owned */
+} VitroEvalResult;
+VITRO_API void vitro_eval_result_deinit(VitroEvalResult *r);
+
+/* Progress: called after each batch. Return false to stop (VITRO_E_CANCELLED). */
+typedef bool (*VitroProgressFn)(void *user, int64_t batch, int64_t batches, double mean_loss,
+                                double accuracy, int64_t images);
+
+/* One pass over the loader's epoch 0. `progress` may be NULL. class_count is the model's K. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_evaluate(VitroPredictor *p, VitroLoader *loader,
+                                                      VitroEvalResult *result,
+                                                      VitroProgressFn progress, void *user);
+
+/* ---- run logs ----------------------------------------------------------------------------------
+ */
+
+/* A TensorBoard event file with scalars. */
+typedef struct VitroTensorboard VitroTensorboard;
+/* Makes `dir` and, in it, events.out.tfevents.<time>.<host>.<pid>.0 */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_open(VitroTensorboard **out,
+                                                              const char *dir);
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_scalar(VitroTensorboard *tb,
+                                                                const char *tag, double value,
+                                                                int64_t step);
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_flush(VitroTensorboard *tb);
+VITRO_API VITRO_MUST_CHECK VitroStatus
+vitro_tensorboard_close(VitroTensorboard *tb); /* NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where tensors meet a machine: the table of ops that every back end fills.
+ *
+ * Ops are coarse enough to fuse: a product carries its whole epilogue, attention is one op. Rules
+ * that hold for all of them:
+ *   - Tensors are contiguous, of the device's dtype unless said otherwise, and do not overlap
+ * unless said otherwise. A tensor whose data is NULL is absent.
+ *   - Gradients of parameters are added to (`+=`), gradients of activations are overwritten (`=`).
+ *   - Ops neither allocate nor block on other devices' work; everything they need was made by
+ *     weight_prepare and reserve. (The first call with a new shape may still build a primitive.)
+ *   - Results do not depend on the number of threads in any way but rounding; two calls
+ *     with equal arguments on equal devices give equal bits.
+ *   - Forward ops may run in several threads at once on disjoint outputs (predictors share a
+ * model).
+ *
+ * The reference back end (ref/) implements every op in plain C and is the oracle of the tests. */
+#ifndef VITRO_BACKEND_BACKEND_H
+#define VITRO_BACKEND_BACKEND_H
+
+#include "tensor/tensor.h"
+#include "vitro/device.h"
+#include "vitro/model.h" /* VitroAct */
+
+typedef struct VitroBackendOps VitroBackendOps;
+
+struct VitroDevice {
+    const VitroBackendOps *ops;
+    VitroDtype dtype; /* of parameters and activations: VITRO_F32, or VITRO_F64 on "ref" */
+    int threads;      /* >= 1 */
+    char name[32];
+    char description[160];
+    void *impl; /* the back end's own */
+};
+
+/* ---- randomness ------------------------------------------------------------------------------ */
+
+/* The counters behind dropout. They live in device memory, so that a captured step can be replayed
+ * with other values. */
+typedef struct VitroDropState {
+    uint64_t seed;
+    uint32_t step;    /* forward passes so far */
+    uint32_t sample0; /* number of the batch's first image within the step */
+} VitroDropState;
+
+/* Element-wise dropout. Element e (row-major) of sample b of the tensor is kept where u >= ratio
+ * and then scaled by 1/(1-ratio), with u = (word >> 8) * 2^-24 and word = vitro_philox(counter,
+ * key)[e % 4], counter = {e / 4, sample0 + b, site, step}, key = seed + VITRO_RNG_DROPOUT *
+ * 0x9E3779B97F4A7C15. The mask is recomputed in the backward pass, never stored. */
+typedef struct VitroDropout {
+    double ratio;                /* [0, 1); 0: the identity */
+    uint32_t site;               /* which dropout of the model this is */
+    const VitroDropState *state; /* NULL: the identity (evaluation) */
+} VitroDropout;
+
+static inline bool vitro_dropout_on(const VitroDropout *d)
+{
+    return d->state && d->ratio > 0;
+}
+
+/* ---- products ----------------------------------------------------------------------------------
+ */
+
+typedef struct VitroPrepared VitroPrepared; /* a back end's own packed form of a weight */
+
+/* A linear layer's parameters: y = x w^T + b. */
+typedef struct VitroWeight {
+    VitroTensor w;           /* [N,K] */
+    VitroTensor b;           /* [N], or absent */
+    VitroPrepared *prepared; /* owned by the back end: weight_prepare .. weight_release */
+} VitroWeight;
+
+/* What happens to x w^T + b before it is stored, in this order. `rows_per_sample` (T for [B,T,*],
+ * 1 for [B,*]) tells which rows of the product belong to one image. */
+typedef struct VitroEpilogue {
+    VitroAct act;
+    VitroTensor pre;      /* [rows,N] receives x w^T + b, for the backward pass; may be absent */
+    VitroDropout dropout; /* element-wise */
+    VitroDropout path;    /* drop path: one draw, that of element 0, for a sample's whole branch */
+    VitroTensor residual; /* [rows,N] added last; may be y itself, or absent */
+    int64_t rows_per_sample;
+} VitroEpilogue;
+
+/* Which passes a weight must be ready for. */
+enum { VITRO_PREPARE_FORWARD = 1, VITRO_PREPARE_BACKWARD = 2 };
+
+/* ---- attention ---------------------------------------------------------------------------------
+ */
+
+/* ctx = dropout(softmax(scale q k^T)) v per image and head. qkv is [B,T,3D], its last dimension
+ * laid out (3, H, D/H) as PyTorch's reshape(B, N, 3, heads, D/heads) reads it. */
+typedef struct VitroAttentionShape {
+    int64_t heads;
+    double scale;
+    VitroDropout dropout; /* of the probabilities; element e = (h*T + i)*T + j */
+} VitroAttentionShape;
+
+/* ---- optimizers
+ * ---------------------------------------------------------------------------------- */
+
+/* One optimizer step's numbers; in device memory, like VitroDropState. */
+typedef struct VitroOptimStep {
+    double lr, weight_decay;
+    double grad_scale;               /* multiplies every gradient first (clipping) */
+    double momentum;                 /* SGD */
+    double beta1, beta2, eps;        /* AdamW */
+    double correction1, correction2; /* 1 - beta^t */
+} VitroOptimStep;
+
+/* ---- the table
+ * ------------------------------------------------------------------------------------- */
+
+/* Shapes: B batch, T tokens, D width, M rows of a matrix, N its columns. */
+struct VitroBackendOps {
+    const char *name; /* "cpu" */
+    VitroStatus (*open)(VitroDevice *dev, const VitroDeviceOptions *options);
+    void (*close)(VitroDevice *dev);
+    VitroStatus (*peak_gflops)(VitroDevice *dev, VitroPrecision precision,
+                               double *out); /* or NULL */
+
+    /* memory: aligned to VITRO_ALIGN at least, contents undefined */
+    VitroStatus (*alloc)(VitroDevice *dev, void **out, size_t bytes);
+    void (*free)(VitroDevice *dev, void *p);
+    VitroStatus (*upload)(VitroDevice *dev, void *device_dst, const void *host_src, size_t bytes);
+    VitroStatus (*download)(VitroDevice *dev, void *host_dst, const void *device_src, size_t bytes);
+    VitroStatus (*zero)(VitroDevice *dev, void *device_dst, size_t bytes);
+    VitroStatus (*sync)(VitroDevice *dev);
+
+    /* Makes *weight ready for products with up to max_rows rows of x; `passes` as above. Calling
+     * again for more rows or passes extends it. After the elements of w changed: weight_refresh. */
+    VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
+                                  int passes);
+    VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
+    void (*weight_release)(VitroDevice *dev, VitroWeight *weight);
+
+    /* y[M,N] = epilogue(x[M,K] w^T + b).  `weight` may have any rank-2 w. */
+    VitroStatus (*linear)(VitroDevice *dev, VitroTensor y, VitroTensor x, const VitroWeight *weight,
+                          const VitroEpilogue *epilogue);
+    /* d(x w^T + b)[M,N] from dy[M,N]: back through drop path, dropout and activation of `epilogue`.
+     * dpre may be dy. (The residual's gradient is dy itself: the caller's affair.) */
+    VitroStatus (*epilogue_backward)(VitroDevice *dev, VitroTensor dpre, VitroTensor dy,
+                                     const VitroEpilogue *epilogue);
+    /* From dpre[M,N]: grad->w += dpre^T x, grad->b += sum of dpre's rows (grad NULL: frozen), and,
+     * where dx is present, dx[M,K] = dpre w, taken further back through `through`, the epilogue of
+     * the product that made x (NULL: x has none). */
+    VitroStatus (*linear_backward)(VitroDevice *dev, VitroTensor dx, const VitroWeight *grad,
+                                   VitroTensor dpre, VitroTensor x, const VitroWeight *weight,
+                                   const VitroEpilogue *through);
+
+    /* y = (x - mean)/sqrt(var + eps) * gamma + beta over the last dimension (biased variance).
+     * mean, rstd: [M] float64 on "ref" with F64, else float32; both absent in inference. */
+    VitroStatus (*layernorm)(VitroDevice *dev, VitroTensor y, VitroTensor mean, VitroTensor rstd,
+                             VitroTensor x, VitroTensor gamma, VitroTensor beta, double eps);
+    /* dx = add + gradient (add may be absent, or dx itself); dgamma, dbeta += (absent: frozen). */
+    VitroStatus (*layernorm_backward)(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                      VitroTensor dbeta, VitroTensor add, VitroTensor dy,
+                                      VitroTensor x, VitroTensor mean, VitroTensor rstd,
+                                      VitroTensor gamma);
+
+    /* ctx[B,T,D] from qkv[B,T,3D]; lse[B,H,T] receives log sum_j exp(scale q_i k_j) (absent:
+     * inference). */
+    VitroStatus (*attention)(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
+                             const VitroAttentionShape *shape);
+    /* dqkv[B,T,3D] from dctx[B,T,D]. */
+    VitroStatus (*attention_backward)(VitroDevice *dev, VitroTensor dqkv, VitroTensor dctx,
+                                      VitroTensor qkv, VitroTensor ctx, VitroTensor lse,
+                                      const VitroAttentionShape *shape);
+
+    /* patches[B,N,C*P*P] from images[B,C,S,S]: patch (i,j) is channels x rows x columns, as
+     * Conv2d's weight. Rows and columns beyond the last whole patch are dropped. */
+    VitroStatus (*patchify)(VitroDevice *dev, VitroTensor patches, VitroTensor images,
+                            int64_t patch_size);
+    /* x[B,T,D]: token 0 = cls[D], token 1+i = emb[B,T-1,D]'s i; plus pos[T,D]; then dropout. */
+    VitroStatus (*tokens)(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
+                          VitroTensor pos, const VitroDropout *dropout);
+    /* demb = dx's tokens 1.. after dropout; dcls, dpos +=. Any of the three may be absent. */
+    VitroStatus (*tokens_backward)(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
+                                   VitroTensor dpos, VitroTensor dx, const VitroDropout *dropout);
+    /* cls[B,D] = x[B,T,D]'s token 0; and back: dx = 0 but for token 0. */
+    VitroStatus (*take_cls)(VitroDevice *dev, VitroTensor cls, VitroTensor x);
+    VitroStatus (*take_cls_backward)(VitroDevice *dev, VitroTensor dx, VitroTensor dcls);
+
+    /* Cross entropy with label smoothing s: per image (1-s) * -log p[label] + s * mean_k -log p[k].
+     * losses[B] float64; best[B] int32: the first index of the largest logit; dlogits[B,K] =
+     * grad_scale * d(sum of losses) (absent: evaluation). labels[B] int32 in device memory. */
+    VitroStatus (*cross_entropy)(VitroDevice *dev, double *losses, int32_t *best,
+                                 VitroTensor dlogits, VitroTensor logits, const int32_t *labels,
+                                 double smoothing, double grad_scale);
+
+    /* Flat ranges of n elements. */
+    VitroStatus (*sum_of_squares)(VitroDevice *dev, double *host_out, VitroTensor g);
+    VitroStatus (*sgd)(VitroDevice *dev, VitroTensor param, VitroTensor grad, VitroTensor momentum,
+                       const VitroOptimStep *step);
+    VitroStatus (*adamw)(VitroDevice *dev, VitroTensor param, VitroTensor grad, VitroTensor m,
+                         VitroTensor v, const VitroOptimStep *step);
+};
+
+/* Host float32 to and from a tensor of the device's dtype (converts for F64). */
+VitroStatus vitro_device_write_f32(VitroDevice *dev, VitroTensor dst, const float *src);
+VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src);
+
+/* The tables of this build; what registry.c lists. */
+extern const VitroBackendOps vitro_backend_ref;
+extern const VitroBackendOps vitro_backend_cpu;
+
+#endif
