@@ -115,10 +115,12 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_from_checkpoint(
 
 typedef struct VitroModel VitroModel;
 
-/* A model with parameters drawn as the original's _init_vit_weights does, from `seed`. The device
+/* A model whose parameters are all zero: load them, or draw them with vitro_model_init. The device
  * is borrowed and must outlive it. Errors: VITRO_E_ARG (configuration), _NOMEM. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_create(VitroModel **out, VitroDevice *dev,
-                                                          const VitroConfig *cfg, uint64_t seed);
+                                                          const VitroConfig *cfg);
+/* Draws every parameter as the original's _init_vit_weights does: a function of (cfg, seed). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_init(VitroModel *model, uint64_t seed);
 VITRO_API void vitro_model_free(VitroModel *model); /* NULL is fine */
 VITRO_API const VitroConfig *vitro_model_config(const VitroModel *model);
 

@@ -11,7 +11,7 @@
  *     if (vitro_device_open(&dev, NULL) || vitro_checkpoint_open(&ckpt, "model.pth") ||
  *         vitro_card_read(&card, ckpt) ||
  *         vitro_config_from_checkpoint(&cfg, NULL, 0, ckpt, &card, NULL, 0) ||
- *         vitro_model_create(&model, dev, &cfg, 0) ||
+ *         vitro_model_create(&model, dev, &cfg) ||
  *         vitro_model_load(model, ckpt, NULL, NULL) ||
  *         vitro_predictor_create(&predictor, model, 1) ||
  *         vitro_image_read(&picture, "tulip.jpg", 3, false))
