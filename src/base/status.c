@@ -33,7 +33,7 @@ static void make_one_line(char *s)
             *s = '?';
 }
 
-VitroStatus vitro_fail(VitroStatus status, const char *fmt, ...)
+VitroStatus(vitro_fail)(VitroStatus status, const char *fmt, ...)
 {
     char text[VITRO_ERROR_MAX];
     va_list ap;
@@ -45,7 +45,7 @@ VitroStatus vitro_fail(VitroStatus status, const char *fmt, ...)
     return status;
 }
 
-VitroStatus vitro_fail_prefix(VitroStatus status, const char *fmt, ...)
+VitroStatus(vitro_fail_prefix)(VitroStatus status, const char *fmt, ...)
 {
     char old[VITRO_ERROR_MAX];
     memcpy(old, error_text, sizeof(old));
@@ -59,7 +59,7 @@ VitroStatus vitro_fail_prefix(VitroStatus status, const char *fmt, ...)
     return status;
 }
 
-VitroStatus vitro_fail_errno(const char *fmt, ...)
+VitroStatus(vitro_fail_errno)(const char *fmt, ...)
 {
     int err = errno;
     char what[VITRO_ERROR_MAX / 2];

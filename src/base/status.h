@@ -21,6 +21,20 @@ VitroStatus vitro_fail_prefix(VitroStatus status, const char *fmt, ...) VITRO_PR
 /* vitro_fail(VITRO_E_IO) with strerror(errno) appended. */
 VitroStatus vitro_fail_errno(const char *fmt, ...) VITRO_PRINTF(1, 2);
 
+/* None of them returns VITRO_OK. The compiler is told, so that it does not believe that results are
+ * used unset after VITRO_TRY. */
+static inline VitroStatus vitro_not_ok(VitroStatus status)
+{
+#if defined(__GNUC__)
+    if (status == VITRO_OK)
+        __builtin_unreachable();
+#endif
+    return status;
+}
+#define vitro_fail(...)        vitro_not_ok((vitro_fail)(__VA_ARGS__))
+#define vitro_fail_prefix(...) vitro_not_ok((vitro_fail_prefix)(__VA_ARGS__))
+#define vitro_fail_errno(...)  vitro_not_ok((vitro_fail_errno)(__VA_ARGS__))
+
 /* A worker thread copies its failure into `out` (at least VITRO_ERROR_MAX bytes), its joiner
  * installs it as its own. */
 #define VITRO_ERROR_MAX 1024
