@@ -24,7 +24,8 @@ static VitroStatus reserve(VitroBuf *b, size_t n)
     if (b->status)
         return b->status;
     if (n > b->max || b->len > b->max - n)
-        return b->status = vitro_fail(VITRO_E_FORMAT, "data exceeds its limit of %zu bytes", b->max);
+        return b->status =
+                   vitro_fail(VITRO_E_FORMAT, "data exceeds its limit of %zu bytes", b->max);
     size_t need = b->len + n + 1;
     if (need <= b->cap)
         return VITRO_OK;
@@ -63,8 +64,8 @@ VitroStatus vitro_buf_printf(VitroBuf *b, const char *fmt, ...)
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    VitroStatus st = n < 0 ? vitro_fail(VITRO_E_INTERNAL, "bad format \"%s\"", fmt)
-                           : reserve(b, (size_t)n);
+    VitroStatus st =
+        n < 0 ? vitro_fail(VITRO_E_INTERNAL, "bad format \"%s\"", fmt) : reserve(b, (size_t)n);
     if (st == VITRO_OK) {
         vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, again);
         b->len += (size_t)n;

@@ -1,0 +1,137 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# scripts/deps.sh [--demo]: installs what the build and the tests need and is not here yet; with
+# --demo also the data of ./demo. Where nothing is missing it does nothing: no root, no network.
+# With apt (Debian, Ubuntu) it installs, as root or through sudo. Elsewhere it says what is needed.
+# docs/DEPENDENCIES.md tells what each library is for.
+set -eu
+
+demo=no
+for arg in "$@"; do
+    case $arg in
+    --demo) demo=yes ;;
+    -h | --help) sed -n '3,6s/^# //p' "$0"; exit 0 ;;
+    *) echo "deps.sh: unknown option '$arg' (there is --demo)" >&2; exit 2 ;;
+    esac
+done
+
+# What to look for | its packages on: Debian | Fedora | Arch | Alpine | Homebrew
+needs() {
+    cat <<'TABLE'
+program:gcc|gcc|gcc|gcc|gcc|gcc
+header:stdio.h|libc6-dev|glibc-devel|glibc|musl-dev|-
+header:omp.h|gcc|gcc|gcc|gcc|gcc
+program:cmake|cmake|cmake|cmake|cmake|cmake
+program:ninja|ninja-build|ninja-build|ninja|samurai|ninja
+program:pkg-config|pkgconf|pkgconf-pkg-config|pkgconf|pkgconf|pkgconf
+header:dnnl.h|libdnnl-dev|onednn-devel|onednn|onednn-dev|onednn
+module:libjpeg|libjpeg62-turbo-dev|libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo
+module:libpng|libpng-dev|libpng-devel|libpng|libpng-dev|libpng
+module:libwebp|libwebp-dev|libwebp-devel|libwebp|libwebp-dev|webp
+module:libwebpdemux|libwebp-dev|libwebp-devel|libwebp|libwebp-dev|webp
+module:cairo|libcairo2-dev|cairo-devel|cairo|cairo-dev|cairo
+module:jansson|libjansson-dev|jansson-devel|jansson|jansson-dev|jansson
+module:zlib|zlib1g-dev|zlib-devel|zlib|zlib-dev|zlib
+module:cmocka|libcmocka-dev|libcmocka-devel|cmocka|cmocka-dev|cmocka
+font:any|fonts-dejavu-core|dejavu-sans-fonts|ttf-dejavu|font-dejavu|-
+TABLE
+    if [ $demo = yes ]; then
+        echo "file:/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|dataset-fashion-mnist|-|-|-|-"
+    fi
+}
+
+# Is "kind:name" here?
+present() {
+    name=${1#*:}
+    case $1 in
+    program:*) command -v "$name" ;;
+    header:*) printf '#include <%s>\n' "$name" | gcc -fopenmp -E -x c - ;;
+    module:*) pkg-config --exists "$name" ;;
+    font:*) find /usr/share/fonts /usr/local/share/fonts /Library/Fonts \
+        \( -name '*.ttf' -o -name '*.otf' -o -name '*.ttc' \) | grep -q . ;;
+    file:*) [ -f "$name" ] ;;
+    esac >/dev/null 2>&1
+}
+
+# Column $1 (2: Debian, ...) of all that is missing; column 1: what was looked for.
+missing() {
+    needs | while read -r line; do
+        present "${line%%|*}" || echo "$line" | cut -d'|' -f"$1"
+    done | grep -v '^-$' | sort -u | tr '\n' ' '
+}
+
+lacking=$(missing 1)
+[ -n "$lacking" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "Vitro needs, and this system lacks: $lacking" >&2
+    echo "(module: a pkg-config name; dnnl.h is oneDNN's)" >&2
+    column=0
+    for tool in dnf:3 pacman:4 apk:5 brew:6; do
+        if command -v "${tool%:*}" >/dev/null; then
+            column=${tool#*:}
+            break
+        fi
+    done
+    case $column in
+    3) echo "Try: sudo dnf install $(missing 3)" >&2 ;;
+    4) echo "Try: sudo pacman -S $(missing 4)" >&2 ;;
+    5) echo "Try: sudo apk add $(missing 5)" >&2 ;;
+    6) echo "Try: brew install $(missing 6)" >&2 ;;
+    *) echo "Debian calls the packages: $(missing 2)" >&2 ;;
+    esac
+    case $lacking in
+    *fashion-mnist*)
+        echo "Fashion-MNIST: https://github.com/zalandoresearch/fashion-mnist, then ./demo --data DIR" >&2
+        ;;
+    esac
+    exit 1
+fi
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "deps.sh: to install $(missing 2)this must run as root, or with sudo installed" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+
+# apt-get waits for dpkg's lock itself, but not for that of the package lists.
+apt() {
+    tries=0
+    until $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+        -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1; do
+        tries=$((tries + 1))
+        if [ $tries -lt 60 ] && grep -q 'Could not get lock' "$log"; then
+            sleep 5
+            continue
+        fi
+        return 1
+    done
+}
+
+# Do the package lists here know every one of them?
+known() {
+    for package in "$@"; do
+        LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' || return 1
+    done
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+packages=$(missing 2)
+echo "installing $packages" >&2
+# The lists may be absent, or older than the archive: they are renewed only where that shows.
+# shellcheck disable=SC2086  # the packages are a list
+if ! known $packages || ! apt install --no-install-recommends $packages; then
+    apt update || { cat "$log" >&2; echo "deps.sh: apt-get update failed" >&2; exit 1; }
+    apt install --no-install-recommends $packages || {
+        cat "$log" >&2
+        echo "deps.sh: apt-get could not install: $packages" >&2
+        exit 1
+    }
+fi
+
+lacking=$(missing 1)
+[ -z "$lacking" ] || { echo "deps.sh: still missing after apt-get: $lacking" >&2; exit 1; }
