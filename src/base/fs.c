@@ -183,6 +183,8 @@ bool vitro_fs_is_file(const char *path)
 
 VitroStatus vitro_fs_mkdirs(const char *path)
 {
+    if (!*path)
+        return vitro_fail(VITRO_E_ARG, "the path of a directory to make is empty");
     char *p = vitro_strdup(path);
     if (!p)
         return VITRO_NOMEM;

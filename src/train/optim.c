@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/optim.h"
+
+#include <math.h>
+
+static VitroStatus zeros(VitroTensor *out, VitroDevice *dev, int64_t n)
+{
+    VitroTensor t = vitro_tensor1(NULL, dev->dtype, n);
+    VITRO_TRY(dev->ops->alloc(dev, &t.data, vitro_tensor_bytes(&t)));
+    VitroStatus st = dev->ops->zero(dev, t.data, vitro_tensor_bytes(&t));
+    if (st != VITRO_OK) {
+        dev->ops->free(dev, t.data);
+        return st;
+    }
+    *out = t;
+    return VITRO_OK;
+}
+
+VitroStatus vitro_optim_init(VitroOptim *o, VitroDevice *dev, const VitroTrainOptions *options,
+                             int64_t n)
+{
+    *o = (VitroOptim){.dev = dev, .options = *options};
+    VitroStatus st = zeros(&o->m, dev, n);
+    if (st == VITRO_OK && options->optimizer == VITRO_ADAMW)
+        st = zeros(&o->v, dev, n);
+    if (st != VITRO_OK)
+        vitro_optim_deinit(o);
+    return st;
+}
+
+void vitro_optim_deinit(VitroOptim *o)
+{
+    if (o->m.data)
+        o->dev->ops->free(o->dev, o->m.data);
+    if (o->v.data)
+        o->dev->ops->free(o->dev, o->v.data);
+    *o = (VitroOptim){0};
+}
+
+int64_t vitro_optim_bytes(const VitroOptim *o)
+{
+    return (int64_t)(vitro_tensor_bytes(&o->m) + vitro_tensor_bytes(&o->v));
+}
+
+VitroOptimStep vitro_optim_numbers(const VitroTrainOptions *options, int64_t t, double lr,
+                                   double grad_scale)
+{
+    return (VitroOptimStep){.lr = lr,
+                            .weight_decay = options->weight_decay,
+                            .grad_scale = grad_scale,
+                            .momentum = options->momentum,
+                            .beta1 = options->beta1,
+                            .beta2 = options->beta2,
+                            .eps = options->adam_eps,
+                            .correction1 = 1 - pow(options->beta1, (double)t),
+                            .correction2 = 1 - pow(options->beta2, (double)t)};
+}
+
+VitroStatus vitro_optim_update(VitroOptim *o, VitroTensor param, VitroTensor grad, double lr,
+                               double grad_scale)
+{
+    const VitroBackendOps *ops = o->dev->ops;
+    VitroOptimStep step = vitro_optim_numbers(&o->options, o->updates + 1, lr, grad_scale);
+    if (o->options.optimizer == VITRO_ADAMW)
+        VITRO_TRY(ops->adamw(o->dev, param, grad, o->m, o->v, &step));
+    else
+        VITRO_TRY(ops->sgd(o->dev, param, grad, o->m, &step));
+    o->updates++;
+    return VITRO_OK;
+}
