@@ -16,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- protobuf and TFRecord -------------------------------------------------------------------- */
+/* ---- protobuf and TFRecord --------------------------------------------------------------------
+ */
 
 /* A message under construction; the largest here is an event with the longest tag. */
 typedef struct Message {
@@ -116,7 +117,8 @@ VitroStatus vitro_event_scalar(VitroBuf *out, double wall_time, const char *tag,
     return append_record(out, &event);
 }
 
-/* ---- the file --------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------
+ */
 
 #define FLUSH_BYTES (64 << 10)
 
@@ -134,7 +136,8 @@ static double seconds_since_1970(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* The name that TensorBoard's own writer gives; `uid` tells files of one second and process apart. */
+/* The name that TensorBoard's own writer gives; `uid` tells files of one second and process apart.
+ */
 static VitroStatus create_file(VitroTensorboard *tb, const char *dir, double now)
 {
     char host[256] = "localhost";

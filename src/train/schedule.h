@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The learning rate: LambdaLR with the original's cosine per epoch, after a linear warm-up per step.
- * A closed form of (epoch, step): nothing to save, nothing that drifts. */
+/* The learning rate: LambdaLR with the original's cosine per epoch, after a linear warm-up per
+ * step. A closed form of (epoch, step): nothing to save, nothing that drifts. */
 #ifndef VITRO_TRAIN_SCHEDULE_H
 #define VITRO_TRAIN_SCHEDULE_H
 

@@ -65,7 +65,8 @@ static void test_tag_limit(void **state)
     vitro_buf_deinit(&b);
 }
 
-/* Two files of one directory, a thousand scalars: names differ, sizes are those of whole records. */
+/* Two files of one directory, a thousand scalars: names differ, sizes are those of whole records.
+ */
 static void test_file(void **state)
 {
     (void)state;
@@ -111,9 +112,8 @@ static void test_file(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crc32c),
-                                       cmocka_unit_test(test_records),
-                                       cmocka_unit_test(test_tag_limit),
-                                       cmocka_unit_test(test_file)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc32c), cmocka_unit_test(test_records),
+        cmocka_unit_test(test_tag_limit), cmocka_unit_test(test_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
