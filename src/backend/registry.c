@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which back ends this build holds, and how a device is opened by name. Knows no back end beyond
+ * its row in the table. */
+#include "backend/backend.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define MAX_THREADS 1024
+
+/* Best first. */
+static const struct {
+    const VitroBackendOps *ops;
+    bool has_fp64;
+} backends[] = {
+    {&vitro_backend_ref, true},
+};
+enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
+
+int vitro_backend_count(void)
+{
+    return BACKEND_COUNT;
+}
+
+const char *vitro_backend_name(int i)
+{
+    return i >= 0 && i < BACKEND_COUNT ? backends[i].ops->name : NULL;
+}
+
+static VitroStatus open_one(VitroDevice **out, int i, const VitroDeviceOptions *options)
+{
+    const VitroBackendOps *ops = backends[i].ops;
+    if (options->precision == VITRO_FP64 && !backends[i].has_fp64)
+        return vitro_fail(VITRO_E_UNSUPPORTED,
+                          "back end \"%s\" computes in FP32 only; FP64 needs \"ref\"", ops->name);
+    VitroDevice *dev = vitro_calloc(1, sizeof *dev);
+    if (!dev)
+        return VITRO_NOMEM;
+    dev->ops = ops;
+    dev->dtype = options->precision == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
+    dev->threads = options->threads;
+    snprintf(dev->name, sizeof dev->name, "%s", ops->name);
+    snprintf(dev->description, sizeof dev->description, "%s", ops->name);
+    VitroStatus st = ops->open(dev, options);
+    if (st != VITRO_OK) {
+        vitro_free(dev);
+        return st;
+    }
+    *out = dev;
+    return VITRO_OK;
+}
+
+/* The first back end that can do what is asked. */
+static VitroStatus open_best(VitroDevice **out, const VitroDeviceOptions *options)
+{
+    VitroStatus st = VITRO_E_INTERNAL;
+    for (int i = 0; i < BACKEND_COUNT; i++) {
+        st = open_one(out, i, options);
+        if (st != VITRO_E_UNSUPPORTED)
+            return st;
+    }
+    return st;
+}
+
+static VitroStatus unknown_name(const char *name)
+{
+    if (strncmp(name, "cuda", 4) == 0 && (name[4] == 0 || name[4] == ':'))
+        return vitro_fail(VITRO_E_UNSUPPORTED, "device \"%s\": this build has no CUDA back end",
+                          name);
+    char known[128] = "";
+    for (size_t i = 0, at = 0; i < BACKEND_COUNT && at < sizeof known; i++)
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s\"%s\"", i ? ", " : "",
+                               backends[i].ops->name);
+    return vitro_fail(VITRO_E_ARG, "device \"%s\" is unknown; this build has %s", name, known);
+}
+
+VitroStatus vitro_device_open(VitroDevice **out, const VitroDeviceOptions *options)
+{
+    VitroDeviceOptions o = options ? *options : (VitroDeviceOptions){0};
+    if (o.precision != VITRO_FP32 && o.precision != VITRO_FP64)
+        return vitro_fail(VITRO_E_ARG, "precision %d is neither FP32 nor FP64", (int)o.precision);
+    if (o.threads < 0 || o.threads > MAX_THREADS)
+        return vitro_fail(VITRO_E_ARG, "threads: %d is not in [0, %d]", o.threads, MAX_THREADS);
+    if (o.threads == 0)
+        o.threads = omp_get_num_procs(); /* honours the process's CPU affinity */
+    if (!o.name)
+        return open_best(out, &o);
+    for (int i = 0; i < BACKEND_COUNT; i++)
+        if (strcmp(o.name, backends[i].ops->name) == 0)
+            return open_one(out, i, &o);
+    return unknown_name(o.name);
+}
+
+void vitro_device_close(VitroDevice *dev)
+{
+    if (!dev)
+        return;
+    dev->ops->close(dev);
+    vitro_free(dev);
+}
+
+const char *vitro_device_name(const VitroDevice *dev)
+{
+    return dev->name;
+}
+
+const char *vitro_device_describe(const VitroDevice *dev)
+{
+    return dev->description;
+}
+
+int vitro_device_threads(const VitroDevice *dev)
+{
+    return dev->threads;
+}
+
+VitroStatus vitro_device_peak_gflops(VitroDevice *dev, VitroPrecision precision, double *gflops)
+{
+    if (!dev->ops->peak_gflops)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "back end \"%s\" has no loop to measure its peak",
+                          dev->name);
+    return dev->ops->peak_gflops(dev, precision, gflops);
+}
+
+/* ---- float32 on the host, the device's dtype over there -------------------------------------- */
+
+enum { CHUNK = 1024 }; /* doubles converted at a time, on the stack */
+
+static VitroStatus check_dtype(const VitroTensor *t)
+{
+    if (t->dtype == VITRO_F32 || t->dtype == VITRO_F64)
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_ARG, "a device tensor has dtype %d, expected F32 or F64",
+                      (int)t->dtype);
+}
+
+VitroStatus vitro_device_write_f32(VitroDevice *dev, VitroTensor dst, const float *src)
+{
+    int64_t n = vitro_tensor_count(&dst);
+    VITRO_TRY(check_dtype(&dst));
+    if (dst.dtype == VITRO_F32)
+        return dev->ops->upload(dev, dst.data, src, (size_t)n * sizeof *src);
+    double chunk[CHUNK];
+    for (int64_t at = 0; at < n; at += CHUNK) {
+        int64_t len = n - at < CHUNK ? n - at : CHUNK;
+        for (int64_t i = 0; i < len; i++)
+            chunk[i] = src[at + i];
+        VITRO_TRY(
+            dev->ops->upload(dev, (double *)dst.data + at, chunk, (size_t)len * sizeof *chunk));
+    }
+    return VITRO_OK;
+}
+
+VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src)
+{
+    int64_t n = vitro_tensor_count(&src);
+    VITRO_TRY(check_dtype(&src));
+    if (src.dtype == VITRO_F32)
+        return dev->ops->download(dev, dst, src.data, (size_t)n * sizeof *dst);
+    double chunk[CHUNK];
+    for (int64_t at = 0; at < n; at += CHUNK) {
+        int64_t len = n - at < CHUNK ? n - at : CHUNK;
+        VITRO_TRY(dev->ops->download(dev, chunk, (const double *)src.data + at,
+                                     (size_t)len * sizeof *chunk));
+        for (int64_t i = 0; i < len; i++)
+            dst[at + i] = (float)chunk[i];
+    }
+    return VITRO_OK;
+}

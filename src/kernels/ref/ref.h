@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reference kernels: every op of the model in plain C, one piece of it (a row, a token of a
+ * head, an element) per call, computed in double whatever the tensors store. They are the text to
+ * read first and the oracle of the tests; they are never made faster at the cost of a line.
+ *
+ * No threads, no allocation, no failure: backend/ref/ref.c checks, loops over the pieces, and may
+ * run any of them at the same time, because each writes elements that no other one touches.
+ *
+ * Sizes: B batch, T tokens, D width, H heads, K classes; a product is [M,N] = [M,K] [N,K]^T. */
+#ifndef VITRO_KERNELS_REF_REF_H
+#define VITRO_KERNELS_REF_REF_H
+
+#include "kernels/args.h"
+
+/* Element i (row-major) of t, which stores float or double. */
+static inline double get(VitroTensor t, int64_t i)
+{
+    return t.dtype == VITRO_F64 ? ((const double *)t.data)[i] : (double)((const float *)t.data)[i];
+}
+
+static inline void put(VitroTensor t, int64_t i, double value)
+{
+    if (t.dtype == VITRO_F64)
+        ((double *)t.data)[i] = value;
+    else
+        ((float *)t.data)[i] = (float)value;
+}
+
+static inline void add_to(VitroTensor t, int64_t i, double value)
+{
+    put(t, i, get(t, i) + value);
+}
+
+/* ---- activation.c, drop.c -------------------------------------------------------------------- */
+
+double vitro_ref_act(VitroAct act, double x);
+double vitro_ref_act_slope(VitroAct act, double x); /* its derivative at x */
+
+/* What dropout multiplies element e of the batch's sample b by: 0, or 1/(1 - ratio). */
+double vitro_ref_drop(const VitroDropout *d, int64_t b, int64_t e);
+
+/* ---- linear.c -------------------------------------------------------------------------------- */
+
+/* Row m of y[M,N] = epilogue(x[M,K] w[N,K]^T + b[N]). */
+void vitro_ref_linear(VitroTensor y, VitroTensor x, const VitroWeight *weight,
+                      const VitroEpilogue *epilogue, int64_t m);
+/* Row m of dpre[M,N], the gradient of x w^T + b, from dy[M,N], the gradient of its epilogue. */
+void vitro_ref_epilogue_backward(VitroTensor dpre, VitroTensor dy, const VitroEpilogue *epilogue,
+                                 int64_t m);
+/* Row m of dx[M,K] = dpre[M,N] w[N,K], then back through the epilogue that made x (or NULL). */
+void vitro_ref_linear_backward_x(VitroTensor dx, VitroTensor dpre, VitroTensor w,
+                                 const VitroEpilogue *through, int64_t m);
+/* Row n of dw[N,K] += dpre[M,N]^T x[M,K], and db[n] += sum of dpre's column (db may be absent). */
+void vitro_ref_linear_backward_w(VitroTensor dw, VitroTensor db, VitroTensor dpre, VitroTensor x,
+                                 int64_t n);
+
+/* ---- layernorm.c ----------------------------------------------------------------------------- */
+
+/* Row m of y[M,D]; mean[M], rstd[M] may be absent. */
+void vitro_ref_layernorm(VitroTensor y, VitroTensor mean, VitroTensor rstd, VitroTensor x,
+                         VitroTensor gamma, VitroTensor beta, double eps, int64_t m);
+/* Row m of dx[M,D] = add[M,D] (may be absent, or dx) + gradient. */
+void vitro_ref_layernorm_backward_x(VitroTensor dx, VitroTensor add, VitroTensor dy, VitroTensor x,
+                                    VitroTensor mean, VitroTensor rstd, VitroTensor gamma,
+                                    int64_t m);
+/* Column d of dgamma[D] and dbeta[D] +=; either may be absent. */
+void vitro_ref_layernorm_backward_w(VitroTensor dgamma, VitroTensor dbeta, VitroTensor dy,
+                                    VitroTensor x, VitroTensor mean, VitroTensor rstd, int64_t d);
+
+/* ---- attention.c ----------------------------------------------------------------------------- */
+
+/* Head h of token i of image b: ctx[B,T,D], lse[B,H,T] (may be absent) from qkv[B,T,3D]. */
+void vitro_ref_attention(VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
+                         const VitroAttentionShape *shape, int64_t b, int64_t h, int64_t i);
+/* Head h of token t of image b: its dq, dk and dv in dqkv[B,T,3D]. */
+void vitro_ref_attention_backward(VitroTensor dqkv, VitroTensor dctx, VitroTensor qkv,
+                                  VitroTensor ctx, VitroTensor lse,
+                                  const VitroAttentionShape *shape, int64_t b, int64_t h,
+                                  int64_t t);
+
+/* ---- embed.c: the model's first and last steps ----------------------------------------------- */
+
+/* Image b: patches[B,N,C*P*P] from images[B,C,S,S]. */
+void vitro_ref_patchify(VitroTensor patches, VitroTensor images, int64_t P, int64_t b);
+/* Image b: x[B,T,D] from emb[B,T-1,D], cls[D], pos[T,D]. */
+void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor pos,
+                      const VitroDropout *dropout, int64_t b);
+/* Token t of all images: demb[B,T-1,D] =, dcls[D] +=, dpos[T,D] +=; each may be absent. */
+void vitro_ref_tokens_backward(VitroTensor demb, VitroTensor dcls, VitroTensor dpos, VitroTensor dx,
+                               const VitroDropout *dropout, int64_t t);
+/* Image b: cls[B,D] = token 0 of x[B,T,D]; and back. */
+void vitro_ref_take_cls(VitroTensor cls, VitroTensor x, int64_t b);
+void vitro_ref_take_cls_backward(VitroTensor dx, VitroTensor dcls, int64_t b);
+
+/* ---- loss.c ---------------------------------------------------------------------------------- */
+
+/* Image b of logits[B,K], with 0 <= label < K: its loss; *best, the first index of its largest
+ * logit; and its row of dlogits[B,K] (may be absent). */
+double vitro_ref_cross_entropy(int32_t *best, VitroTensor dlogits, VitroTensor logits,
+                               int32_t label, double smoothing, double grad_scale, int64_t b);
+
+/* ---- optim.c --------------------------------------------------------------------------------- */
+
+/* Element i of a flat range. */
+void vitro_ref_sgd(VitroTensor param, VitroTensor grad, VitroTensor momentum,
+                   const VitroOptimStep *step, int64_t i);
+void vitro_ref_adamw(VitroTensor param, VitroTensor grad, VitroTensor m, VitroTensor v,
+                     const VitroOptimStep *step, int64_t i);
+
+#endif
