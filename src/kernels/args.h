@@ -54,6 +54,12 @@ typedef struct VitroEpilogue {
     int64_t rows_per_sample;
 } VitroEpilogue;
 
+/* Whether the way back through an epilogue does more than copy. */
+static inline bool vitro_epilogue_changes_gradient(const VitroEpilogue *e)
+{
+    return e->act != VITRO_ACT_NONE || vitro_dropout_on(&e->dropout) || vitro_dropout_on(&e->path);
+}
+
 /* Which passes a weight must be ready for. */
 enum { VITRO_PREPARE_FORWARD = 1, VITRO_PREPARE_BACKWARD = 2 };
 

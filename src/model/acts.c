@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/acts.h"
+
+#include "model/model.h"
+
+#include <inttypes.h>
+
+static void plan_head(VitroActs *a, VitroPlan *plan)
+{
+    const VitroConfig *cfg = plan->cfg;
+    int64_t B = plan->batch, D = cfg->embed_dim, R = cfg->representation_size;
+    a->cls = vitro_plan2(plan, B, D);
+    a->norm = (VitroLayerNormActs){.out = vitro_plan2(plan, B, D), .eps = cfg->norm_eps};
+    if (plan->keep) {
+        a->norm.mean = vitro_plan1(plan, B);
+        a->norm.rstd = vitro_plan1(plan, B);
+    }
+    a->out = a->norm.out;
+    if (R) {
+        a->pre_logits = (VitroLinearActs){.out = vitro_plan2(plan, B, R)};
+        a->pre_logits.epilogue =
+            (VitroEpilogue){.act = VITRO_ACT_TANH,
+                            .pre = plan->keep ? vitro_plan2(plan, B, R) : VITRO_NO_TENSOR,
+                            .rows_per_sample = 1};
+        a->out = a->pre_logits.out;
+    }
+    if (cfg->num_classes) {
+        a->head = (VitroLinearActs){.out = vitro_plan2(plan, B, cfg->num_classes)};
+        a->head.epilogue.rows_per_sample = 1;
+        a->out = a->head.out;
+    }
+}
+
+static void plan_backward(VitroActs *a, VitroPlan *plan)
+{
+    const VitroConfig *cfg = plan->cfg;
+    int64_t B = plan->batch, D = cfg->embed_dim;
+    a->dout = vitro_plan2(plan, B, vitro_tensor_cols(&a->out));
+    if (cfg->representation_size)
+        a->dpre_logits = vitro_plan2(plan, B, cfg->representation_size);
+    if (a->mode == VITRO_MODE_TRAIN_HEAD)
+        return;
+    a->dnorm = vitro_plan2(plan, B, D);
+    a->dcls = vitro_plan2(plan, B, D);
+    a->dx = vitro_plan3(plan, B, plan->tokens, D);
+    size_t mark = plan->arena->used;
+    vitro_block_plan_scratch(&a->scratch, plan);
+    vitro_arena_release(plan->arena, mark); /* the blocks are done when the embedding begins */
+    a->demb = vitro_plan3(plan, B, plan->patches, D);
+}
+
+/* One walk over all layers, from the picture to the logits; see VitroArena. */
+static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg, VitroDtype dtype,
+                     int64_t batch)
+{
+    VitroPlan plan = {.arena = arena,
+                      .cfg = cfg,
+                      .dtype = dtype,
+                      .batch = batch,
+                      .tokens = vitro_config_tokens(cfg),
+                      .patches = vitro_config_tokens(cfg) - 1,
+                      .keep = a->mode == VITRO_MODE_TRAIN,
+                      .drop = a->drop};
+    int64_t S = cfg->img_size;
+    a->batch = batch;
+    a->images =
+        vitro_arena_tensor(arena, vitro_tensor4(NULL, dtype, batch, cfg->in_channels, S, S));
+    vitro_embed_plan(&a->embed, &plan);
+    for (int l = 0; l < cfg->depth; l++) {
+        size_t mark = arena->used;
+        vitro_block_plan(&a->block[l], &plan, l, a->embed.out);
+        if (!plan.keep)
+            vitro_arena_release(arena, mark);
+    }
+    plan.keep = a->mode != VITRO_MODE_INFER;
+    plan_head(a, &plan);
+    if (plan.keep)
+        plan_backward(a, &plan);
+}
+
+typedef struct Prepare {
+    VitroDevice *dev;
+    int64_t max_batch;
+    int passes;
+} Prepare;
+
+static VitroStatus prepare(void *user, VitroWeight *weight, int64_t rows_per_image)
+{
+    const Prepare *p = user;
+    return p->dev->ops->weight_prepare(p->dev, weight, p->max_batch * rows_per_image, p->passes);
+}
+
+static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode mode)
+{
+    Prepare forward = {m->dev, max_batch, VITRO_PREPARE_FORWARD};
+    Prepare both = {m->dev, max_batch, VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD};
+    pthread_mutex_lock(&m->prepare_lock);
+    VitroStatus st = vitro_params_each_weight(&m->params, &m->cfg, false, prepare,
+                                              mode == VITRO_MODE_TRAIN ? &both : &forward);
+    if (st == VITRO_OK && mode == VITRO_MODE_TRAIN_HEAD)
+        st = vitro_params_each_weight(&m->params, &m->cfg, true, prepare, &both);
+    pthread_mutex_unlock(&m->prepare_lock);
+    return st;
+}
+
+static VitroStatus allocate(VitroActs *a, VitroModel *m)
+{
+    VitroDevice *dev = m->dev;
+    a->block = vitro_calloc((size_t)m->cfg.depth, sizeof(*a->block));
+    if (!a->block)
+        return VITRO_NOMEM;
+    if (a->mode != VITRO_MODE_INFER) {
+        void *state;
+        VITRO_TRY(dev->ops->alloc(dev, &state, sizeof(*a->drop)));
+        a->drop = state;
+        VITRO_TRY(dev->ops->zero(dev, state, sizeof(*a->drop)));
+    }
+    VitroArena measure = {0};
+    plan_all(a, &measure, &m->cfg, dev->dtype, a->max_batch);
+    a->bytes = measure.peak;
+    VITRO_TRY(dev->ops->alloc(dev, &a->memory, a->bytes));
+    return vitro_acts_set_batch(a, m, a->max_batch);
+}
+
+VitroStatus vitro_acts_create(VitroActs **out, VitroModel *m, int64_t max_batch, VitroMode mode)
+{
+    if (max_batch < 1 || max_batch > 1 << 20)
+        return vitro_fail(VITRO_E_ARG, "batch size is %" PRId64 ", not in 1..1048576", max_batch);
+    VitroActs *a = vitro_calloc(1, sizeof(*a));
+    if (!a)
+        return VITRO_NOMEM;
+    a->mode = mode;
+    a->max_batch = max_batch;
+    a->dev = m->dev;
+    VitroStatus st = allocate(a, m);
+    if (st == VITRO_OK)
+        st = prepare_weights(m, max_batch, mode);
+    if (st != VITRO_OK) {
+        vitro_acts_free(a);
+        return st;
+    }
+    *out = a;
+    return VITRO_OK;
+}
+
+void vitro_acts_free(VitroActs *a)
+{
+    if (!a)
+        return;
+    a->dev->ops->free(a->dev, a->memory);
+    a->dev->ops->free(a->dev, a->drop);
+    vitro_free(a->block);
+    vitro_free(a);
+}
+
+VitroStatus vitro_acts_set_batch(VitroActs *a, const VitroModel *m, int64_t batch)
+{
+    if (batch < 1 || batch > a->max_batch)
+        return vitro_fail(VITRO_E_ARG, "a batch of %" PRId64 " images, planned were 1..%" PRId64,
+                          batch, a->max_batch);
+    VitroArena place = {.base = a->memory};
+    plan_all(a, &place, &m->cfg, m->dev->dtype, batch);
+    return VITRO_OK;
+}

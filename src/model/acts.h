@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every activation of a model for (device, largest batch, mode), planned once and placed in one
+ * block of device memory. */
+#ifndef VITRO_MODEL_ACTS_H
+#define VITRO_MODEL_ACTS_H
+
+#include "model/params.h"
+
+typedef enum VitroMode {
+    VITRO_MODE_INFER,     /* nothing is kept; dropout off */
+    VITRO_MODE_TRAIN,     /* everything that the backward pass needs is kept */
+    VITRO_MODE_TRAIN_HEAD /* the same from the final norm on; the frozen part keeps nothing */
+} VitroMode;
+
+typedef struct VitroActs {
+    VitroMode mode;
+    int64_t batch; /* B now; the tensors below have it as first dimension */
+    int64_t max_batch;
+    VitroDevice *dev;
+    VitroTensor images; /* [B,C,S,S] */
+    VitroEmbedActs embed;
+    VitroBlockActs *block; /* [depth] */
+    VitroTensor cls;       /* [B,D] */
+    VitroLayerNormActs norm;
+    VitroLinearActs pre_logits; /* out [B,R]; absent unless representation_size */
+    VitroLinearActs head;       /* out [B,K]; absent if num_classes is 0 */
+    VitroTensor out;            /* [B,K], or the features: head's, pre_logits' or norm's output */
+
+    /* backward */
+    VitroTensor dout;        /* [B,K] the caller fills it */
+    VitroTensor dpre_logits; /* [B,R] */
+    VitroTensor dnorm, dcls; /* [B,D] */
+    VitroTensor dx;          /* [B,T,D] */
+    VitroTensor demb;        /* [B,N,D] */
+    VitroBlockScratch scratch;
+
+    VitroDropState *drop; /* in device memory; NULL in inference */
+    void *memory;
+    size_t bytes; /* of `memory` */
+} VitroActs;
+
+struct VitroModel;
+
+/* Plans, allocates, and prepares the model's weights for the passes of `mode`. */
+VitroStatus vitro_acts_create(VitroActs **out, struct VitroModel *model, int64_t max_batch,
+                              VitroMode mode);
+void vitro_acts_free(VitroActs *a); /* NULL is fine */
+/* Lays the same memory out for `batch` <= max_batch images. Allocates nothing. */
+VitroStatus vitro_acts_set_batch(VitroActs *a, const struct VitroModel *model, int64_t batch);
+
+#endif

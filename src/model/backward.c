@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lines of forward.c, bottom to top. */
+#include "model/model.h"
+
+/* From a->dout down to the gradient of the final norm's output (absent where nothing below is
+ * trained). */
+static VitroStatus head_backward(const VitroModel *m, VitroParams *grad, VitroActs *a,
+                                 VitroTensor dnorm)
+{
+    VitroDevice *dev = m->dev;
+    const VitroParams *p = &m->params;
+    bool has_head = m->cfg.num_classes, has_pre = m->cfg.representation_size;
+    VitroTensor dpre = a->dout;
+    if (has_head && has_pre) {
+        dpre = a->dpre_logits;
+        VITRO_TRY(vitro_linear_backward(dev, dpre, &grad->head, a->dout, &a->head, &p->head,
+                                        &a->pre_logits));
+    } else if (has_head) {
+        return vitro_linear_backward(dev, dnorm, &grad->head, a->dout, &a->head, &p->head, NULL);
+    } else if (has_pre) {
+        VITRO_TRY(dev->ops->epilogue_backward(dev, dpre, a->dout, &a->pre_logits.epilogue));
+    }
+    return vitro_linear_backward(dev, dnorm, &grad->pre_logits, dpre, &a->pre_logits,
+                                 &p->pre_logits, NULL);
+}
+
+VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroActs *a)
+{
+    VitroDevice *dev = m->dev;
+    const VitroParams *p = &m->params;
+    if (a->mode == VITRO_MODE_TRAIN_HEAD)
+        return head_backward(m, grad, a, VITRO_NO_TENSOR);
+
+    bool bare = !m->cfg.num_classes && !m->cfg.representation_size; /* features are the output */
+    VitroTensor dnorm = bare ? a->dout : a->dnorm;
+    if (!bare)
+        VITRO_TRY(head_backward(m, grad, a, dnorm));
+    VITRO_TRY(vitro_layernorm_backward(dev, a->dcls, &grad->norm, VITRO_NO_TENSOR, dnorm, &a->norm,
+                                       &p->norm));
+    VITRO_TRY(dev->ops->take_cls_backward(dev, a->dx, a->dcls));
+    for (int l = m->cfg.depth - 1; l >= 0; l--)
+        VITRO_TRY(vitro_block_backward(dev, a->dx, &grad->block[l], &a->block[l], &p->block[l],
+                                       &a->scratch));
+    return vitro_embed_backward(dev, &grad->embed, a->dx, a->demb, &a->embed, &p->embed, &m->cfg);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Presets, validation, and the sizes that follow from a configuration. */
+#include "base/status.h"
+#include "vitro/model.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define IN21K_CLASSES 21843
+#define IN1K_CLASSES  1000
+
+typedef struct Preset {
+    const char *name;
+    int img_size, patch_size, in_channels, num_classes;
+    int embed_dim, depth, num_heads;
+    bool has_logits;
+} Preset;
+
+static const Preset presets[] = {
+    /* the original's factories */
+    {"vit_base_patch16_224_in21k", 224, 16, 3, IN21K_CLASSES, 768, 12, 12, true},
+    {"vit_base_patch32_224_in21k", 224, 32, 3, IN21K_CLASSES, 768, 12, 12, true},
+    {"vit_large_patch16_224_in21k", 224, 16, 3, IN21K_CLASSES, 1024, 24, 16, true},
+    {"vit_large_patch32_224_in21k", 224, 32, 3, IN21K_CLASSES, 1024, 24, 16, true},
+    {"vit_huge_patch14_224_in21k", 224, 14, 3, IN21K_CLASSES, 1280, 32, 16, true},
+    {"vit_tiny_patch16_224", 224, 16, 3, IN1K_CLASSES, 192, 12, 3, false},
+    {"vit_small_patch16_224", 224, 16, 3, IN1K_CLASSES, 384, 12, 6, false},
+    {"vit_base_patch16_224", 224, 16, 3, IN1K_CLASSES, 768, 12, 12, false},
+    {"vit_base_patch32_224", 224, 32, 3, IN1K_CLASSES, 768, 12, 12, false},
+    {"vit_large_patch16_224", 224, 16, 3, IN1K_CLASSES, 1024, 24, 16, false},
+    {"vit_large_patch32_224", 224, 32, 3, IN1K_CLASSES, 1024, 24, 16, false},
+    {"vit_huge_patch14_224", 224, 14, 3, IN1K_CLASSES, 1280, 32, 16, false},
+    {"vit_tiny_patch4_32", 32, 4, 3, 100, 192, 12, 3, false}, /* CIFAR */
+    {"vit_tiny_patch4_28", 28, 4, 1, 10, 192, 12, 3, false},  /* MNIST, Fashion-MNIST */
+};
+
+int vitro_preset_count(void)
+{
+    return (int)(sizeof(presets) / sizeof(presets[0]));
+}
+
+const char *vitro_preset_name(int i)
+{
+    return i >= 0 && i < vitro_preset_count() ? presets[i].name : NULL;
+}
+
+static VitroConfig preset_config(const Preset *p)
+{
+    return (VitroConfig){.img_size = p->img_size,
+                         .patch_size = p->patch_size,
+                         .in_channels = p->in_channels,
+                         .num_classes = p->num_classes,
+                         .embed_dim = p->embed_dim,
+                         .depth = p->depth,
+                         .num_heads = p->num_heads,
+                         .mlp_ratio = 4,
+                         .qkv_bias = true,
+                         .representation_size = p->has_logits ? p->embed_dim : 0,
+                         .norm_eps = 1e-6,
+                         .act = VITRO_ACT_GELU};
+}
+
+/* Length of the common prefix: the nearest names are those that agree longest. */
+static size_t agreement(const char *a, const char *b)
+{
+    size_t n = 0;
+    while (a[n] && a[n] == b[n])
+        n++;
+    return n;
+}
+
+VitroStatus vitro_config_preset(VitroConfig *out, const char *name)
+{
+    const Preset *nearest = presets;
+    for (int i = 0; i < vitro_preset_count(); i++) {
+        if (strcmp(presets[i].name, name) == 0) {
+            *out = preset_config(&presets[i]);
+            return VITRO_OK;
+        }
+        if (agreement(presets[i].name, name) > agreement(nearest->name, name))
+            nearest = &presets[i];
+    }
+    return vitro_fail(VITRO_E_ARG, "no model is named \"%s\"; the nearest is %s", name,
+                      nearest->name);
+}
+
+void vitro_config_apply(VitroConfig *cfg, const VitroConfig *from, uint32_t fields)
+{
+#define APPLY(bit, field)                                                                          \
+    if (fields & (bit))                                                                            \
+    cfg->field = from->field
+    APPLY(VITRO_CFG_IMG_SIZE, img_size);
+    APPLY(VITRO_CFG_PATCH_SIZE, patch_size);
+    APPLY(VITRO_CFG_IN_CHANNELS, in_channels);
+    APPLY(VITRO_CFG_NUM_CLASSES, num_classes);
+    APPLY(VITRO_CFG_EMBED_DIM, embed_dim);
+    APPLY(VITRO_CFG_DEPTH, depth);
+    APPLY(VITRO_CFG_NUM_HEADS, num_heads);
+    APPLY(VITRO_CFG_MLP_RATIO, mlp_ratio);
+    APPLY(VITRO_CFG_QKV_BIAS, qkv_bias);
+    APPLY(VITRO_CFG_QK_SCALE, qk_scale);
+    APPLY(VITRO_CFG_REPRESENTATION_SIZE, representation_size);
+    APPLY(VITRO_CFG_PATCH_NORM, patch_norm);
+    APPLY(VITRO_CFG_NORM_EPS, norm_eps);
+    APPLY(VITRO_CFG_ACT, act);
+    APPLY(VITRO_CFG_DROP_RATIO, drop_ratio);
+    APPLY(VITRO_CFG_ATTN_DROP_RATIO, attn_drop_ratio);
+    APPLY(VITRO_CFG_DROP_PATH_RATIO, drop_path_ratio);
+#undef APPLY
+}
+
+static VitroStatus check_int(const char *name, int64_t value, int64_t low, int64_t high)
+{
+    if (value >= low && value <= high)
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_ARG, "%s is %" PRId64 ", not in %" PRId64 "..%" PRId64, name, value,
+                      low, high);
+}
+
+static VitroStatus check_ratio(const char *name, double value)
+{
+    if (value >= 0 && value < 1) /* also false for NaN */
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_ARG, "%s is %g, not in [0, 1)", name, value);
+}
+
+VitroStatus vitro_config_validate(const VitroConfig *cfg)
+{
+    VITRO_TRY(check_int("img_size", cfg->img_size, 1, 16384));
+    VITRO_TRY(check_int("patch_size", cfg->patch_size, 1, cfg->img_size));
+    VITRO_TRY(check_int("in_channels", cfg->in_channels, 1, 1024));
+    VITRO_TRY(check_int("num_classes", cfg->num_classes, 0, 10000000));
+    VITRO_TRY(check_int("embed_dim", cfg->embed_dim, 1, 65536));
+    VITRO_TRY(check_int("depth", cfg->depth, 1, 1024));
+    VITRO_TRY(check_int("num_heads", cfg->num_heads, 1, cfg->embed_dim));
+    VITRO_TRY(check_int("representation_size", cfg->representation_size, 0, 1000000));
+    if (cfg->embed_dim % cfg->num_heads)
+        return vitro_fail(VITRO_E_ARG, "num_heads is %d, which does not divide embed_dim %d",
+                          cfg->num_heads, cfg->embed_dim);
+    double width = cfg->embed_dim * cfg->mlp_ratio;
+    if (!(width >= 1 && width <= 1048576))
+        return vitro_fail(VITRO_E_ARG, "mlp_ratio is %g: an MLP %g wide is not in 1..1048576",
+                          cfg->mlp_ratio, width);
+    if (!(cfg->norm_eps >= 0 && cfg->norm_eps <= 1))
+        return vitro_fail(VITRO_E_ARG, "norm_eps is %g, not in [0, 1]", cfg->norm_eps);
+    if (!(cfg->qk_scale >= -1e6 && cfg->qk_scale <= 1e6))
+        return vitro_fail(VITRO_E_ARG, "qk_scale is %g, not in [-1e6, 1e6]", cfg->qk_scale);
+    if (cfg->act != VITRO_ACT_GELU && cfg->act != VITRO_ACT_GELU_TANH)
+        return vitro_fail(VITRO_E_ARG, "act is %d: neither gelu nor gelu_tanh", (int)cfg->act);
+    VITRO_TRY(check_ratio("drop_ratio", cfg->drop_ratio));
+    VITRO_TRY(check_ratio("attn_drop_ratio", cfg->attn_drop_ratio));
+    return check_ratio("drop_path_ratio", cfg->drop_path_ratio);
+}
+
+static int64_t patches_of(const VitroConfig *cfg)
+{
+    int64_t side = cfg->img_size / cfg->patch_size;
+    return side * side;
+}
+
+int64_t vitro_config_tokens(const VitroConfig *cfg)
+{
+    return patches_of(cfg) + 1;
+}
+
+int64_t vitro_config_mlp_width(const VitroConfig *cfg)
+{
+    return (int64_t)(cfg->embed_dim * cfg->mlp_ratio); /* Python's int() truncates too */
+}
+
+int64_t vitro_config_outputs(const VitroConfig *cfg)
+{
+    if (cfg->num_classes)
+        return cfg->num_classes;
+    return cfg->representation_size ? cfg->representation_size : cfg->embed_dim;
+}
+
+int64_t vitro_config_macs(const VitroConfig *cfg)
+{
+    int64_t N = patches_of(cfg), T = N + 1, D = cfg->embed_dim, M = vitro_config_mlp_width(cfg);
+    int64_t R = cfg->representation_size, features = R ? R : D;
+    int64_t conv = N * D * cfg->in_channels * cfg->patch_size * cfg->patch_size;
+    int64_t block = T * D * (3 * D + D + 2 * M) + 2 * T * T * D;
+    return conv + cfg->depth * block + D * R + features * cfg->num_classes;
+}

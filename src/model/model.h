@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A ViT made of layers: the structure behind the public VitroModel, and its two passes. */
+#ifndef VITRO_MODEL_MODEL_H
+#define VITRO_MODEL_MODEL_H
+
+#include "model/acts.h"
+
+#include <pthread.h>
+
+struct VitroModel {
+    VitroDevice *dev; /* borrowed */
+    VitroConfig cfg;
+    VitroParams params;
+    VitroTensor flat;             /* the one range that holds them all */
+    pthread_mutex_t prepare_lock; /* weights are prepared by whoever plans first */
+};
+
+/* images [B,C,S,S] are in a->images, B = a->batch -> a->out [B,K]. */
+VitroStatus vitro_model_forward(const VitroModel *m, VitroActs *a);
+/* From a->dout [B,K]: grad += for every parameter that `a->mode` trains. The forward pass of the
+ * same batch must have come before. */
+VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroActs *a);
+/* After an update of the parameters that a mode trains: their prepared forms follow. */
+VitroStatus vitro_model_refresh(VitroModel *m, VitroMode mode);
+
+#endif

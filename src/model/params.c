@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/params.h"
+
+#include "base/alloc.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Appends a parameter of shape dim[rank] to the table. The slot gets the shape [dim0, rest], or,
+ * for what has leading dimensions of 1 or just one dimension, that without them. */
+static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit init, int rank,
+                const int64_t *dim, const char *name, ...) VITRO_PRINTF(7, 8);
+
+static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit init, int rank,
+                const int64_t *dim, const char *name, ...)
+{
+    VitroParam *e = &p->list[p->count++];
+    *e = (VitroParam){.init = init, .rank = rank, .slot = slot};
+    va_list ap;
+    va_start(ap, name);
+    vsnprintf(e->name, sizeof(e->name), name, ap);
+    va_end(ap);
+    for (int i = 0; i < rank; i++)
+        e->dim[i] = dim[i];
+    int skip = init == VITRO_INIT_TOKEN ? rank - (dim[rank - 2] == 1 ? 1 : 2) : 0;
+    if (rank - skip == 4)
+        *slot = vitro_tensor2(NULL, dtype, dim[0], dim[1] * dim[2] * dim[3]);
+    else
+        *slot = vitro_tensor(NULL, dtype, rank - skip, dim + skip);
+}
+
+#define DIMS(...)                                                                                  \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[])                         \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out, int64_t in,
+                       bool bias, const char *name)
+{
+    add(p, &w->w, t, VITRO_INIT_LINEAR, DIMS(out, in), "%s.weight", name);
+    if (bias)
+        add(p, &w->b, t, VITRO_INIT_ZERO, DIMS(out), "%s.bias", name);
+}
+
+static void add_norm(VitroParams *p, VitroLayerNormParams *n, VitroDtype t, int64_t D,
+                     const char *name)
+{
+    add(p, &n->gamma, t, VITRO_INIT_ONE, DIMS(D), "%s.weight", name);
+    add(p, &n->beta, t, VITRO_INIT_ZERO, DIMS(D), "%s.bias", name);
+}
+
+static void add_block(VitroParams *p, VitroBlockParams *b, VitroDtype t, const VitroConfig *cfg,
+                      int i)
+{
+    int64_t D = cfg->embed_dim, M = vitro_config_mlp_width(cfg);
+    char name[32];
+#define NAME(part) (snprintf(name, sizeof(name), "blocks.%d." part, i), name)
+    add_norm(p, &b->norm1, t, D, NAME("norm1"));
+    add_weight(p, &b->attn.qkv, t, 3 * D, D, cfg->qkv_bias, NAME("attn.qkv"));
+    add_weight(p, &b->attn.proj, t, D, D, true, NAME("attn.proj"));
+    add_norm(p, &b->norm2, t, D, NAME("norm2"));
+    add_weight(p, &b->mlp.fc1, t, M, D, true, NAME("mlp.fc1"));
+    add_weight(p, &b->mlp.fc2, t, D, M, true, NAME("mlp.fc2"));
+#undef NAME
+}
+
+VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype t)
+{
+    enum { PER_BLOCK = 12, OTHERS = 12 };
+    int64_t C = cfg->in_channels, P = cfg->patch_size, D = cfg->embed_dim;
+    int64_t R = cfg->representation_size;
+    *p = (VitroParams){0};
+    p->block = vitro_calloc((size_t)cfg->depth, sizeof(*p->block));
+    p->list = vitro_calloc((size_t)cfg->depth * PER_BLOCK + OTHERS, sizeof(*p->list));
+    if (!p->block || !p->list) {
+        vitro_params_deinit(p);
+        return VITRO_NOMEM;
+    }
+    add(p, &p->embed.cls_token, t, VITRO_INIT_TOKEN, DIMS(1, 1, D), "cls_token");
+    add(p, &p->embed.pos_embed, t, VITRO_INIT_TOKEN, DIMS(1, vitro_config_tokens(cfg), D),
+        "pos_embed");
+    add(p, &p->embed.proj.w, t, VITRO_INIT_CONV, DIMS(D, C, P, P), "patch_embed.proj.weight");
+    add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
+    if (cfg->patch_norm)
+        add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
+    for (int i = 0; i < cfg->depth; i++)
+        add_block(p, &p->block[i], t, cfg, i);
+    add_norm(p, &p->norm, t, D, "norm");
+    p->head_first = p->count;
+    if (R)
+        add_weight(p, &p->pre_logits, t, R, D, true, "pre_logits.fc");
+    if (cfg->num_classes)
+        add_weight(p, &p->head, t, cfg->num_classes, R ? R : D, true, "head");
+    return VITRO_OK;
+}
+
+void vitro_params_deinit(VitroParams *p)
+{
+    vitro_free(p->block);
+    vitro_free(p->list);
+    *p = (VitroParams){0};
+}
+
+static int64_t padded(const VitroTensor *t)
+{
+    int64_t unit = VITRO_ALIGN / (int64_t)vitro_dtype_size(t->dtype);
+    return (vitro_tensor_count(t) + unit - 1) / unit * unit;
+}
+
+int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
+{
+    int64_t n = 0;
+    for (int64_t i = first; i < p->count; i++)
+        n += padded(p->list[i].slot);
+    return n;
+}
+
+void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
+{
+    uint8_t *at = flat.data;
+    for (int64_t i = first; i < p->count; i++) {
+        VitroTensor *t = p->list[i].slot;
+        t->data = at;
+        at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
+    }
+}
+
+VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
+                                     VitroWeightFn fn, void *user)
+{
+    int64_t T = vitro_config_tokens(cfg);
+    if (!head_only)
+        VITRO_TRY(fn(user, &p->embed.proj, T - 1));
+    for (int i = 0; i < cfg->depth && !head_only; i++) {
+        VITRO_TRY(fn(user, &p->block[i].attn.qkv, T));
+        VITRO_TRY(fn(user, &p->block[i].attn.proj, T));
+        VITRO_TRY(fn(user, &p->block[i].mlp.fc1, T));
+        VITRO_TRY(fn(user, &p->block[i].mlp.fc2, T));
+    }
+    if (p->pre_logits.w.data)
+        VITRO_TRY(fn(user, &p->pre_logits, 1));
+    return p->head.w.data ? fn(user, &p->head, 1) : VITRO_OK;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All parameters of a ViT, as the layers see them, and THE table: name, shape, initialisation, in
+ * the order of the original's named_parameters(). Gradients and moments are the same structure over
+ * other memory. */
+#ifndef VITRO_MODEL_PARAMS_H
+#define VITRO_MODEL_PARAMS_H
+
+#include "nn/block.h"
+#include "nn/embed.h"
+
+/* _init_vit_weights and the constructor of the original */
+typedef enum VitroInit {
+    VITRO_INIT_ZERO,   /* biases */
+    VITRO_INIT_ONE,    /* LayerNorm's gamma */
+    VITRO_INIT_LINEAR, /* trunc_normal_(std 0.01) */
+    VITRO_INIT_TOKEN,  /* trunc_normal_(std 0.02): cls_token, pos_embed */
+    VITRO_INIT_CONV    /* kaiming_normal_(fan_out) */
+} VitroInit;
+
+typedef struct VitroParam {
+    char name[40]; /* "blocks.1023.mlp.fc1.weight" */
+    VitroInit init;
+    int rank;
+    int64_t dim[4];    /* as a checkpoint has it */
+    VitroTensor *slot; /* where the layers find it; same elements, fewer dimensions */
+} VitroParam;
+
+typedef struct VitroParams {
+    VitroEmbedParams embed;
+    VitroBlockParams *block; /* [depth] */
+    VitroLayerNormParams norm;
+    VitroWeight pre_logits; /* w [R,D], b [R]; absent unless representation_size */
+    VitroWeight head;       /* w [K,R or D], b [K]; absent if num_classes is 0 */
+
+    VitroParam *list; /* [count] */
+    int64_t count;
+    int64_t
+        head_first; /* index of the first parameter of pre_logits or head: all later ones are too */
+} VitroParams;
+
+/* Builds the table; no parameter has memory yet. The structure must not move afterwards. */
+VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype dtype);
+void vitro_params_deinit(VitroParams *p);
+
+/* Elements of one flat range that holds parameters first..count-1, each aligned to VITRO_ALIGN. */
+int64_t vitro_params_flat_count(const VitroParams *p, int64_t first);
+/* Places them in `flat`, in order. Those before `first` stay absent. */
+void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat);
+
+/* Calls fn for every VitroWeight that is present; stops at the first failure. */
+typedef VitroStatus (*VitroWeightFn)(void *user, VitroWeight *weight, int64_t rows_per_image);
+VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
+                                     VitroWeightFn fn, void *user);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Multi-head self-attention: qkv, softmax(scale q k^T) v, proj. The paper's appendix A, Eq. 5-8. */
+#ifndef VITRO_NN_ATTENTION_H
+#define VITRO_NN_ATTENTION_H
+
+#include "nn/linear.h"
+#include "nn/plan.h"
+
+typedef struct VitroAttentionParams {
+    VitroWeight qkv;  /* w [3D,D], b [3D] or absent */
+    VitroWeight proj; /* w [D,D], b [D] */
+} VitroAttentionParams;
+
+typedef struct VitroAttentionActs {
+    VitroLinearActs qkv; /* out [B,T,3D] */
+    VitroTensor ctx;     /* [B,T,D] */
+    VitroTensor lse;     /* [B,H,T]; absent in inference */
+    VitroAttentionShape shape;
+    VitroLinearActs proj; /* out [B,T,D] = residual + drop_path(dropout(ctx proj^T + b)) */
+} VitroAttentionActs;
+
+/* Buffers of the backward pass; contents are dead afterwards. */
+typedef struct VitroAttentionScratch {
+    VitroTensor dbranch; /* [B,T,D] gradient at the end of the branch */
+    VitroTensor dctx;    /* [B,T,D] */
+    VitroTensor dqkv;    /* [B,T,3D] */
+} VitroAttentionScratch;
+
+/* `out` [B,T,D] is where the block's sum goes; in inference it may be the residual itself. */
+void vitro_attention_plan(VitroAttentionActs *a, VitroPlan *plan, int block, double drop_path,
+                          VitroTensor out);
+/* x [B,T,D] (normalised) -> a->proj.out = residual + branch(x). */
+VitroStatus vitro_attention_forward(VitroDevice *dev, VitroAttentionActs *a,
+                                    const VitroAttentionParams *p, VitroTensor x,
+                                    VitroTensor residual);
+/* dy [B,T,D], the gradient of a->proj.out -> dx [B,T,D], that of x. */
+VitroStatus vitro_attention_backward(VitroDevice *dev, VitroTensor dx, VitroAttentionParams *grad,
+                                     VitroTensor dy, const VitroAttentionActs *a,
+                                     const VitroAttentionParams *p,
+                                     const VitroAttentionScratch *scratch);
+
+#endif

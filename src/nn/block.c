@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nn/block.h"
+
+static void plan_norm(VitroLayerNormActs *a, VitroPlan *plan)
+{
+    int64_t B = plan->batch, T = plan->tokens;
+    *a = (VitroLayerNormActs){.eps = plan->cfg->norm_eps};
+    a->out = vitro_plan3(plan, B, T, plan->cfg->embed_dim);
+    if (plan->keep) {
+        a->mean = vitro_plan1(plan, B * T);
+        a->rstd = vitro_plan1(plan, B * T);
+    }
+}
+
+/* torch.linspace(0, drop_path_ratio, depth)[block], a float32 that .item() made a double */
+static double drop_path_of(const VitroConfig *cfg, int block)
+{
+    if (cfg->depth < 2)
+        return 0;
+    return (float)(cfg->drop_path_ratio * block / (cfg->depth - 1));
+}
+
+void vitro_block_plan(VitroBlockActs *a, VitroPlan *plan, int block, VitroTensor stream)
+{
+    int64_t B = plan->batch, T = plan->tokens, D = plan->cfg->embed_dim;
+    double path = drop_path_of(plan->cfg, block);
+    VitroTensor mid = plan->keep ? vitro_plan3(plan, B, T, D) : stream;
+    a->out = plan->keep ? vitro_plan3(plan, B, T, D) : stream;
+    plan_norm(&a->norm1, plan);
+    size_t mark = plan->arena->used;
+    vitro_attention_plan(&a->attn, plan, block, path, mid);
+    if (plan->keep) {
+        plan_norm(&a->norm2, plan);
+    } else {
+        vitro_arena_release(plan->arena, mark); /* attention is done when the MLP begins */
+        a->norm2 = a->norm1;
+    }
+    vitro_mlp_plan(&a->mlp, plan, block, path, a->out);
+}
+
+void vitro_block_plan_scratch(VitroBlockScratch *s, VitroPlan *plan)
+{
+    int64_t B = plan->batch, T = plan->tokens, D = plan->cfg->embed_dim;
+    VitroTensor dbranch = vitro_plan3(plan, B, T, D);
+    s->dnorm = vitro_plan3(plan, B, T, D);
+    size_t mark = plan->arena->used;
+    s->attn = (VitroAttentionScratch){.dbranch = dbranch,
+                                      .dctx = vitro_plan3(plan, B, T, D),
+                                      .dqkv = vitro_plan3(plan, B, T, 3 * D)};
+    vitro_arena_release(plan->arena, mark);
+    s->mlp = (VitroMlpScratch){
+        .dbranch = dbranch, .dhidden = vitro_plan3(plan, B, T, vitro_config_mlp_width(plan->cfg))};
+}
+
+VitroStatus vitro_block_forward(VitroDevice *dev, VitroBlockActs *a, const VitroBlockParams *p,
+                                VitroTensor x)
+{
+    VITRO_TRY(vitro_layernorm_forward(dev, &a->norm1, &p->norm1, x));
+    VITRO_TRY(vitro_attention_forward(dev, &a->attn, &p->attn, a->norm1.out, x)); /* Eq. 2 */
+    x = a->attn.proj.out;
+    VITRO_TRY(vitro_layernorm_forward(dev, &a->norm2, &p->norm2, x));
+    return vitro_mlp_forward(dev, &a->mlp, &p->mlp, a->norm2.out, x); /* Eq. 3 */
+}
+
+VitroStatus vitro_block_backward(VitroDevice *dev, VitroTensor dx, VitroBlockParams *grad,
+                                 const VitroBlockActs *a, const VitroBlockParams *p,
+                                 const VitroBlockScratch *s)
+{
+    VitroTensor dnorm = s->dnorm;
+    VITRO_TRY(vitro_mlp_backward(dev, dnorm, &grad->mlp, dx, &a->mlp, &p->mlp, &s->mlp));
+    VITRO_TRY(vitro_layernorm_backward(dev, dx, &grad->norm2, dx, dnorm, &a->norm2, &p->norm2));
+    VITRO_TRY(vitro_attention_backward(dev, dnorm, &grad->attn, dx, &a->attn, &p->attn, &s->attn));
+    return vitro_layernorm_backward(dev, dx, &grad->norm1, dx, dnorm, &a->norm1, &p->norm1);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One pre-norm encoder block: x += attention(norm1(x)); x += mlp(norm2(x)). Eq. 2 and 3. */
+#ifndef VITRO_NN_BLOCK_H
+#define VITRO_NN_BLOCK_H
+
+#include "nn/attention.h"
+#include "nn/layernorm.h"
+#include "nn/mlp.h"
+
+typedef struct VitroBlockParams {
+    VitroLayerNormParams norm1;
+    VitroAttentionParams attn;
+    VitroLayerNormParams norm2;
+    VitroMlpParams mlp;
+} VitroBlockParams;
+
+typedef struct VitroBlockActs {
+    VitroLayerNormActs norm1;
+    VitroAttentionActs attn;
+    VitroLayerNormActs norm2;
+    VitroMlpActs mlp;
+    VitroTensor out; /* [B,T,D] */
+} VitroBlockActs;
+
+typedef struct VitroBlockScratch {
+    VitroTensor dnorm; /* [B,T,D] */
+    VitroAttentionScratch attn;
+    VitroMlpScratch mlp; /* shares memory with attn */
+} VitroBlockScratch;
+
+/* Where plan->keep, every block has its own buffers. Else `stream` [B,T,D], the block's input, is
+ * updated in place, and the caller gives the rest back to the arena for the next block. */
+void vitro_block_plan(VitroBlockActs *a, VitroPlan *plan, int block, VitroTensor stream);
+void vitro_block_plan_scratch(VitroBlockScratch *s, VitroPlan *plan);
+VitroStatus vitro_block_forward(VitroDevice *dev, VitroBlockActs *a, const VitroBlockParams *p,
+                                VitroTensor x);
+/* dx [B,T,D]: in, the gradient of a->out; out, that of the block's input. */
+VitroStatus vitro_block_backward(VitroDevice *dev, VitroTensor dx, VitroBlockParams *grad,
+                                 const VitroBlockActs *a, const VitroBlockParams *p,
+                                 const VitroBlockScratch *scratch);
+
+#endif

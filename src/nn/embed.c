@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nn/embed.h"
+
+#include "nn/drop.h"
+
+void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan)
+{
+    const VitroConfig *cfg = plan->cfg;
+    int64_t B = plan->batch, N = plan->patches, D = cfg->embed_dim;
+    int64_t patch = (int64_t)cfg->in_channels * cfg->patch_size * cfg->patch_size;
+    *a = (VitroEmbedActs){0};
+    a->pos_drop = vitro_dropout(cfg->drop_ratio, 0, VITRO_SITE_POS, plan->drop);
+    a->out = vitro_plan3(plan, B, plan->tokens, D);
+    size_t mark = plan->arena->used;
+    a->patches = vitro_plan3(plan, B, N, patch);
+    a->proj.out = vitro_plan3(plan, B, N, D);
+    a->proj.epilogue.rows_per_sample = N;
+    a->norm.eps = cfg->norm_eps;
+    if (cfg->patch_norm) {
+        a->norm.out = vitro_plan3(plan, B, N, D);
+        if (plan->keep) {
+            a->norm.mean = vitro_plan1(plan, B * N);
+            a->norm.rstd = vitro_plan1(plan, B * N);
+        }
+    }
+    if (!plan->keep)
+        vitro_arena_release(plan->arena, mark);
+}
+
+VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const VitroEmbedParams *p,
+                                const VitroConfig *cfg, VitroTensor images)
+{
+    VITRO_TRY(dev->ops->patchify(dev, a->patches, images, cfg->patch_size));
+    VITRO_TRY(vitro_linear_forward(dev, &a->proj, &p->proj, a->patches));
+    VitroTensor emb = a->proj.out;
+    if (cfg->patch_norm) {
+        VITRO_TRY(vitro_layernorm_forward(dev, &a->norm, &p->norm, emb));
+        emb = a->norm.out;
+    }
+    return dev->ops->tokens(dev, a->out, emb, p->cls_token, p->pos_embed, &a->pos_drop);
+}
+
+VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
+                                 VitroTensor demb, const VitroEmbedActs *a,
+                                 const VitroEmbedParams *p, const VitroConfig *cfg)
+{
+    VITRO_TRY(
+        dev->ops->tokens_backward(dev, demb, grad->cls_token, grad->pos_embed, dx, &a->pos_drop));
+    if (cfg->patch_norm)
+        VITRO_TRY(vitro_layernorm_backward(dev, demb, &grad->norm, VITRO_NO_TENSOR, demb, &a->norm,
+                                           &p->norm));
+    return vitro_linear_backward(dev, VITRO_NO_TENSOR, &grad->proj, demb, &a->proj, &p->proj, NULL);
+}

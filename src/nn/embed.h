@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From pictures to tokens: patch_embed (a convolution with stride = kernel, done as patches x
+ * matrix), the class token and the position embedding. Eq. 1. */
+#ifndef VITRO_NN_EMBED_H
+#define VITRO_NN_EMBED_H
+
+#include "nn/layernorm.h"
+#include "nn/linear.h"
+#include "nn/plan.h"
+
+typedef struct VitroEmbedParams {
+    VitroTensor cls_token;     /* [D] */
+    VitroTensor pos_embed;     /* [T,D] */
+    VitroWeight proj;          /* w [D,C*P*P], b [D] */
+    VitroLayerNormParams norm; /* absent unless patch_norm */
+} VitroEmbedParams;
+
+typedef struct VitroEmbedActs {
+    VitroTensor patches;     /* [B,N,C*P*P] */
+    VitroLinearActs proj;    /* out [B,N,D] */
+    VitroLayerNormActs norm; /* out [B,N,D]; absent unless patch_norm */
+    VitroDropout pos_drop;
+    VitroTensor out; /* [B,T,D] */
+} VitroEmbedActs;
+
+void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan);
+/* images [B,C,S,S] -> a->out */
+VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const VitroEmbedParams *p,
+                                const VitroConfig *cfg, VitroTensor images);
+/* dx [B,T,D], the gradient of a->out; demb [B,N,D] is scratch. */
+VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
+                                 VitroTensor demb, const VitroEmbedActs *a,
+                                 const VitroEmbedParams *p, const VitroConfig *cfg);
+
+#endif
