@@ -75,8 +75,7 @@ struct VitroBackendOps {
      * mean, rstd: [M] float64 on "ref" with F64, else float32; both absent in inference. */
     VitroStatus (*layernorm)(VitroDevice *dev, VitroTensor y, VitroTensor mean, VitroTensor rstd,
                              VitroTensor x, VitroTensor gamma, VitroTensor beta, double eps);
-    /* dx = add + gradient (add may be absent, or dx itself; so may dy be dx);
-     * dgamma, dbeta += (absent: frozen). */
+    /* dx = add + gradient (add may be absent, or dx itself); dgamma, dbeta += (absent: frozen). */
     VitroStatus (*layernorm_backward)(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
                                       VitroTensor dbeta, VitroTensor add, VitroTensor dy,
                                       VitroTensor x, VitroTensor mean, VitroTensor rstd,

@@ -44,9 +44,9 @@ static void plan_backward(VitroActs *a, VitroPlan *plan)
     a->dcls = vitro_plan2(plan, B, D);
     a->dx = vitro_plan3(plan, B, plan->tokens, D);
     size_t mark = plan->arena->used;
-    vitro_block_plan_scratch(&a->scratch, plan);
+    vitro_block_plan_scratch(&a->block_scratch, plan);
     vitro_arena_release(plan->arena, mark); /* the blocks are done when the embedding begins */
-    a->demb = vitro_plan3(plan, B, plan->patches, D);
+    vitro_embed_plan_scratch(&a->embed_scratch, plan);
 }
 
 /* One walk over all layers, from the picture to the logits; see VitroArena. */

@@ -31,8 +31,8 @@ typedef struct VitroActs {
     VitroTensor dpre_logits; /* [B,R] */
     VitroTensor dnorm, dcls; /* [B,D] */
     VitroTensor dx;          /* [B,T,D] */
-    VitroTensor demb;        /* [B,N,D] */
-    VitroBlockScratch scratch;
+    VitroBlockScratch block_scratch;
+    VitroEmbedScratch embed_scratch; /* shares memory with block_scratch */
 
     VitroDropState *drop; /* in device memory; NULL in inference */
     void *memory;

@@ -40,6 +40,6 @@ VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroAc
     VITRO_TRY(dev->ops->take_cls_backward(dev, a->dx, a->dcls));
     for (int l = m->cfg.depth - 1; l >= 0; l--)
         VITRO_TRY(vitro_block_backward(dev, a->dx, &grad->block[l], &a->block[l], &p->block[l],
-                                       &a->scratch));
-    return vitro_embed_backward(dev, &grad->embed, a->dx, a->demb, &a->embed, &p->embed, &m->cfg);
+                                       &a->block_scratch));
+    return vitro_embed_backward(dev, &grad->embed, a->dx, &a->embed, &p->embed, &a->embed_scratch);
 }

@@ -27,6 +27,13 @@ void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan)
         vitro_arena_release(plan->arena, mark);
 }
 
+void vitro_embed_plan_scratch(VitroEmbedScratch *s, VitroPlan *plan)
+{
+    int64_t B = plan->batch, N = plan->patches, D = plan->cfg->embed_dim;
+    s->demb = vitro_plan3(plan, B, N, D);
+    s->dproj = plan->cfg->patch_norm ? vitro_plan3(plan, B, N, D) : s->demb;
+}
+
 VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const VitroEmbedParams *p,
                                 const VitroConfig *cfg, VitroTensor images)
 {
@@ -41,13 +48,14 @@ VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const Vitro
 }
 
 VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
-                                 VitroTensor demb, const VitroEmbedActs *a,
-                                 const VitroEmbedParams *p, const VitroConfig *cfg)
+                                 const VitroEmbedActs *a, const VitroEmbedParams *p,
+                                 const VitroEmbedScratch *s)
 {
-    VITRO_TRY(
-        dev->ops->tokens_backward(dev, demb, grad->cls_token, grad->pos_embed, dx, &a->pos_drop));
-    if (cfg->patch_norm)
-        VITRO_TRY(vitro_layernorm_backward(dev, demb, &grad->norm, VITRO_NO_TENSOR, demb, &a->norm,
-                                           &p->norm));
-    return vitro_linear_backward(dev, VITRO_NO_TENSOR, &grad->proj, demb, &a->proj, &p->proj, NULL);
+    VITRO_TRY(dev->ops->tokens_backward(dev, s->demb, grad->cls_token, grad->pos_embed, dx,
+                                        &a->pos_drop));
+    if (s->dproj.data != s->demb.data)
+        VITRO_TRY(vitro_layernorm_backward(dev, s->dproj, &grad->norm, VITRO_NO_TENSOR, s->demb,
+                                           &a->norm, &p->norm));
+    return vitro_linear_backward(dev, VITRO_NO_TENSOR, &grad->proj, s->dproj, &a->proj, &p->proj,
+                                 NULL);
 }

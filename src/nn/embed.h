@@ -23,13 +23,20 @@ typedef struct VitroEmbedActs {
     VitroTensor out; /* [B,T,D] */
 } VitroEmbedActs;
 
+/* Buffers of the backward pass; contents are dead afterwards. */
+typedef struct VitroEmbedScratch {
+    VitroTensor demb;  /* [B,N,D] gradient of the tokens before the position embedding */
+    VitroTensor dproj; /* [B,N,D] the same before the norm; demb itself unless patch_norm */
+} VitroEmbedScratch;
+
 void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan);
+void vitro_embed_plan_scratch(VitroEmbedScratch *s, VitroPlan *plan);
 /* images [B,C,S,S] -> a->out */
 VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const VitroEmbedParams *p,
                                 const VitroConfig *cfg, VitroTensor images);
-/* dx [B,T,D], the gradient of a->out; demb [B,N,D] is scratch. */
+/* dx [B,T,D], the gradient of a->out. */
 VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
-                                 VitroTensor demb, const VitroEmbedActs *a,
-                                 const VitroEmbedParams *p, const VitroConfig *cfg);
+                                 const VitroEmbedActs *a, const VitroEmbedParams *p,
+                                 const VitroEmbedScratch *scratch);
 
 #endif
