@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The device options and the device that they lead to. */
+#include "device_args.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#define ROW(name_, type_, field_, ...)                                                             \
+    {                                                                                              \
+        .name = name_, .type = type_, .at = offsetof(DeviceArgs, field_), __VA_ARGS__              \
+    }
+
+const char *const cli_precision_names[] = {"fp32", "fp64", "bf16", "int8", NULL};
+static const char *const backend_names[] = {"auto", "cpu", "ref", NULL};
+
+static const ArgOption device_options[] = {
+    ROW("device", ARG_TEXT, device, .metavar = "NAME",
+        .def_help = "cuda:0 where there is one, else cpu", .help = "cuda:N or cpu"),
+    ROW("backend", ARG_CHOICE, backend, .def = "auto", .choices = backend_names,
+        .help = "implementation; ref is plain C with double sums, slow and simple"),
+    ROW("threads", ARG_INT, threads, .min = 1, .max = 1024,
+        .def_help = "all that the process may use", .help = "threads that compute"),
+    ROW("precision", ARG_CHOICE, precision, .def = "fp32", .choices = cli_precision_names,
+        .help = "arithmetic; fp64 needs --backend ref"),
+    ROW("seed", ARG_INT64, seed, .def = "0", .min = 0, .max = INFINITY,
+        .help = "of everything that is drawn"),
+};
+#define BENCH_ROWS 3 /* the bench takes lists of precisions and draws nothing that matters */
+
+ArgGroup device_args_group(DeviceArgs *d)
+{
+    return (ArgGroup){"Device", device_options, ARG_COUNT(device_options), d};
+}
+
+ArgGroup device_args_group_bench(DeviceArgs *d)
+{
+    return (ArgGroup){"Device", device_options, BENCH_ROWS, d};
+}
+
+/* "cuda" or "cuda:N" */
+static bool names_gpu(const char *name)
+{
+    if (strncmp(name, "cuda", 4) != 0)
+        return false;
+    const char *rest = name + 4;
+    size_t digits = *rest == ':' ? strspn(rest + 1, "0123456789") : 0;
+    return !*rest || (digits > 0 && digits <= 4 && !rest[1 + digits]);
+}
+
+static int open_device(VitroDevice **out, const VitroDeviceOptions *options)
+{
+    return vitro_device_open(out, options) ? cli_fail_lib() : CLI_OK;
+}
+
+int device_args_open(const DeviceArgs *d, VitroDevice **out)
+{
+    if (d->precision == CLI_BF16 || d->precision == CLI_INT8)
+        return cli_fail("option --precision: %s is not in this build; it has fp32 (and fp64 with "
+                        "--backend ref)",
+                        cli_precision_names[d->precision]);
+    const char *name = d->device;
+    bool gpu = name && names_gpu(name);
+    char shown[64];
+    if (name && !gpu && strcmp(name, "cpu") != 0)
+        return cli_usage("option --device: found '%s', expected cpu, cuda or cuda:N",
+                         cli_clean(shown, sizeof(shown), name));
+    if (gpu && d->backend)
+        return cli_usage("options --device %s and --backend %s contradict each other", name,
+                         backend_names[d->backend]);
+    VitroDeviceOptions options = {.name = d->backend ? backend_names[d->backend] : name,
+                                  .threads = d->threads,
+                                  .precision = d->precision == CLI_FP64 ? VITRO_FP64 : VITRO_FP32};
+    if (!gpu)
+        return open_device(out, &options);
+    VitroStatus st = vitro_device_open(out, &options);
+    if (st == VITRO_OK)
+        return CLI_OK;
+    if (st != VITRO_E_UNSUPPORTED && st != VITRO_E_ARG)
+        return cli_fail_lib();
+    cli_note("device %s cannot be used (%s): going on with cpu", name, vitro_last_error());
+    options.name = "cpu";
+    return open_device(out, &options);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `vitro`: finds the command in the table and runs it. What a command does is in cmd_<name>.c. */
+#include "args.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+typedef struct Command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+} Command;
+
+static const Command commands[] = {
+    {NULL, NULL, NULL},
+};
+
+#define COMMAND_COUNT (ARG_COUNT(commands) - 1)
+
+static void print_help(FILE *out)
+{
+    fputs("usage: vitro COMMAND [options] ...\n\n"
+          "Vision Transformers: train, evaluate, predict.\n\ncommands:\n",
+          out);
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-10s%s\n", commands[i].name, commands[i].summary);
+    fputs("\n`vitro COMMAND --help` lists the options of a command; `vitro --version` says what\n"
+          "this program was built with. Exit status: 0 done, 1 it failed, 2 the command line is\n"
+          "wrong.\n",
+          out);
+}
+
+static void print_version(FILE *out)
+{
+    fprintf(out, "vitro %s\nback ends:", vitro_version());
+    for (int i = 0; i < vitro_backend_count(); i++)
+        fprintf(out, "%s %s", i ? "," : "", vitro_backend_name(i));
+    fprintf(out, "\n%s", vitro_build_info());
+}
+
+static int run(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (argc < 2)
+        return cli_usage("found no command; `vitro --help` lists the commands");
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(word, "--version") == 0) {
+        print_version(stdout);
+        return CLI_OK;
+    }
+    const char *names[COMMAND_COUNT + 1] = {0};
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i].name;
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    const char *nearest = args_nearest(word, names);
+    char shown[81];
+    cli_clean(shown, sizeof(shown), word);
+    if (nearest)
+        return cli_usage("found '%s', expected a command; did you mean %s?", shown, nearest);
+    return cli_usage("found '%s', expected a command; `vitro --help` lists the commands", shown);
+}
+
+static void log_line(void *user, VitroLogLevel level, const char *line)
+{
+    (void)user;
+    cli_note("%s%s", level == VITRO_LOG_WARN ? "warning: " : "", line);
+}
+
+int main(int argc, char **argv)
+{
+    /* `vitro ... | head` ends quietly, also where the caller ignores SIGPIPE. */
+    signal(SIGPIPE, SIG_DFL);
+    vitro_set_log(log_line, NULL);
+    int status = run(argc, argv);
+    errno = 0;
+    if (fflush(stdout) || ferror(stdout))
+        return cli_fail("standard output: %s", errno ? strerror(errno) : "write error");
+    return status;
+}

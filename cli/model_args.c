@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model options, and the configuration, checkpoint and loaded model that they lead to. Knows no
+ * command. */
+#include "model_args.h"
+
+#include <stddef.h>
+
+/* ---- the model ------------------------------------------------------------------------------ */
+
+static const char *const act_names[] = {"gelu", "gelu_tanh", NULL};
+
+#define ROW(name_, type_, field_, ...)                                                             \
+    {                                                                                              \
+        .name = name_, .type = type_, .at = offsetof(ModelArgs, field_), __VA_ARGS__               \
+    }
+
+static const ArgOption model_options[] = {
+    ROW("model-name", ARG_TEXT, model_name, .metavar = "NAME", .flags = ARG_MAY_BE_EMPTY,
+        .help = "preset; `vitro summary --list` lists them"),
+    ROW("weights", ARG_TEXT, weights, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
+        .help = ".pth or .safetensors file; the geometry comes from it"),
+    ROW("img-size", ARG_INT, config.img_size, .min = 1, .max = 65536,
+        .help = "side of the input, pixels"),
+    ROW("patch-size", ARG_INT, config.patch_size, .min = 1, .max = 65536,
+        .help = "side of a patch, pixels"),
+    ROW("in-channels", ARG_INT, config.in_channels, .min = 1, .max = 4096,
+        .help = "channels of the input"),
+    ROW("num-classes", ARG_INT, config.num_classes, .min = 0, .max = 16777216,
+        .help = "outputs of the head; 0: no head, features come out"),
+    ROW("embed-dim", ARG_INT, config.embed_dim, .min = 1, .max = 1048576,
+        .help = "width of the tokens"),
+    ROW("depth", ARG_INT, config.depth, .min = 1, .max = 4096, .help = "blocks"),
+    ROW("num-heads", ARG_INT, config.num_heads, .min = 1, .max = 65536,
+        .help = "attention heads; must divide embed-dim"),
+    ROW("mlp-ratio", ARG_REAL, config.mlp_ratio, .min = 0, .max = 1024, .flags = ARG_ABOVE_MIN,
+        .help = "the MLP is int(embed-dim x this) wide"),
+    ROW("qkv-bias", ARG_BOOL, config.qkv_bias, .help = "bias of q, k and v"),
+    ROW("qk-scale", ARG_REAL, config.qk_scale, .min = 0, .max = 1e6,
+        .help = "factor of the attention scores; 0: (embed-dim/num-heads)^-0.5"),
+    ROW("has-logits", ARG_BOOL, has_logits,
+        .help = "whether pre_logits (Linear and Tanh) stands before the head"),
+    ROW("representation-size", ARG_INT, config.representation_size, .min = 0, .max = 1048576,
+        .help = "width of pre_logits; 0: none"),
+    ROW("drop-ratio", ARG_REAL, config.drop_ratio, .min = 0, .max = 1, .flags = ARG_BELOW_MAX,
+        .help = "dropout in training"),
+    ROW("attn-drop-ratio", ARG_REAL, config.attn_drop_ratio, .min = 0, .max = 1,
+        .flags = ARG_BELOW_MAX, .help = "dropout of the attention weights in training"),
+    ROW("drop-path-ratio", ARG_REAL, config.drop_path_ratio, .min = 0, .max = 1,
+        .flags = ARG_BELOW_MAX, .help = "stochastic depth of the last block in training"),
+    ROW("patch-norm", ARG_BOOL, config.patch_norm, .help = "LayerNorm behind the patch embedding"),
+    ROW("norm-eps", ARG_REAL, config.norm_eps, .min = 0, .max = 1,
+        .help = "epsilon of every LayerNorm"),
+    ROW("act", ARG_CHOICE, act_choice, .choices = act_names, .help = "activation of the MLP"),
+};
+
+static const struct {
+    const char *option;
+    uint32_t bit;
+} config_bits[] = {
+    {"img-size", VITRO_CFG_IMG_SIZE},
+    {"patch-size", VITRO_CFG_PATCH_SIZE},
+    {"in-channels", VITRO_CFG_IN_CHANNELS},
+    {"num-classes", VITRO_CFG_NUM_CLASSES},
+    {"embed-dim", VITRO_CFG_EMBED_DIM},
+    {"depth", VITRO_CFG_DEPTH},
+    {"num-heads", VITRO_CFG_NUM_HEADS},
+    {"mlp-ratio", VITRO_CFG_MLP_RATIO},
+    {"qkv-bias", VITRO_CFG_QKV_BIAS},
+    {"qk-scale", VITRO_CFG_QK_SCALE},
+    {"representation-size", VITRO_CFG_REPRESENTATION_SIZE},
+    {"drop-ratio", VITRO_CFG_DROP_RATIO},
+    {"attn-drop-ratio", VITRO_CFG_ATTN_DROP_RATIO},
+    {"drop-path-ratio", VITRO_CFG_DROP_PATH_RATIO},
+    {"patch-norm", VITRO_CFG_PATCH_NORM},
+    {"norm-eps", VITRO_CFG_NORM_EPS},
+    {"act", VITRO_CFG_ACT},
+};
+
+ArgGroup model_args_group(ModelArgs *m)
+{
+    return (ArgGroup){"Model (what is not given comes from the file, else from the preset)",
+                      model_options, ARG_COUNT(model_options), m};
+}
+
+static bool is_set(const char *text)
+{
+    return text && *text;
+}
+
+bool model_args_has_weights(const ModelArgs *m)
+{
+    return is_set(m->weights);
+}
+
+/* The preset's configuration, with a hint where there is no such preset. */
+static int read_preset(const char *name, VitroConfig *out)
+{
+    if (vitro_config_preset(out, name))
+        return cli_usage("option --model-name: %s", vitro_last_error());
+    return CLI_OK;
+}
+
+int model_args_resolve(ModelArgs *m, const Args *args)
+{
+    m->given = 0;
+    for (int i = 0; i < ARG_COUNT(config_bits); i++)
+        if (args_given(args, config_bits[i].option))
+            m->given |= config_bits[i].bit;
+    m->config.act = m->act_choice == 1 ? VITRO_ACT_GELU_TANH : VITRO_ACT_GELU;
+    m->has_logits_given = args_given(args, "has-logits");
+    bool size_given = m->given & VITRO_CFG_REPRESENTATION_SIZE;
+    if (m->has_logits_given && m->has_logits && size_given && m->config.representation_size == 0)
+        return cli_usage("options --has-logits true and --representation-size 0 contradict each "
+                         "other");
+    if (m->has_logits_given && !m->has_logits) {
+        m->config.representation_size = 0;
+        m->given |= VITRO_CFG_REPRESENTATION_SIZE;
+    }
+    VitroConfig preset;
+    return is_set(m->model_name) ? read_preset(m->model_name, &preset) : CLI_OK;
+}
+
+int model_args_config(const ModelArgs *m, const char *default_preset, int has_logits_default,
+                      VitroConfig *out)
+{
+    VitroConfig config;
+    int status = read_preset(is_set(m->model_name) ? m->model_name : default_preset, &config);
+    if (status)
+        return status;
+    int preset_size = config.representation_size;
+    vitro_config_apply(&config, &m->config, m->given);
+    int has_logits = m->has_logits_given ? m->has_logits : has_logits_default;
+    if (!(m->given & VITRO_CFG_REPRESENTATION_SIZE) && has_logits >= 0)
+        config.representation_size = !has_logits ? 0 : preset_size ? preset_size : config.embed_dim;
+    if (vitro_config_validate(&config))
+        return cli_usage("%s", vitro_last_error());
+    *out = config;
+    return CLI_OK;
+}
+
+/* ---- a checkpoint --------------------------------------------------------------------------- */
+
+/* What --model-name states about a file: the width, the depth and the patches; its heads where the
+ * file does not tell. The rest (classes, image size) differs between files of one preset. */
+static uint32_t preset_statements(const ModelArgs *m, const VitroCard *card, VitroConfig *given)
+{
+    VitroConfig preset;
+    *given = m->config;
+    if (!is_set(m->model_name) || vitro_config_preset(&preset, m->model_name))
+        return m->given;
+    uint32_t stated = VITRO_CFG_EMBED_DIM | VITRO_CFG_DEPTH | VITRO_CFG_PATCH_SIZE;
+    bool same_width = !(m->given & VITRO_CFG_EMBED_DIM) || m->config.embed_dim == preset.embed_dim;
+    if (!(card->config_known & VITRO_CFG_NUM_HEADS) && same_width)
+        stated |= VITRO_CFG_NUM_HEADS;
+    vitro_config_apply(given, &preset, stated & ~m->given);
+    return m->given | stated;
+}
+
+int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t ignore)
+{
+    ModelFile opened = {0};
+    VitroConfig given;
+    char note[512] = "";
+    if (vitro_checkpoint_open(&opened.ckpt, path))
+        return cli_fail_lib();
+    if (vitro_card_read(&opened.card, opened.ckpt))
+        goto failed;
+    uint32_t stated = preset_statements(m, &opened.card, &given) & ~ignore;
+    if (vitro_config_from_checkpoint(&opened.config, note, sizeof(note), opened.ckpt, &opened.card,
+                                     &given, stated))
+        goto failed;
+    if (note[0])
+        cli_note("%s", note);
+    if (m->has_logits_given && m->has_logits && !(ignore & VITRO_CFG_REPRESENTATION_SIZE) &&
+        opened.config.representation_size == 0) {
+        model_file_close(&opened);
+        return cli_fail("%s: --has-logits is true, but the file has no pre_logits", path);
+    }
+    *f = opened;
+    return CLI_OK;
+failed:
+    model_file_close(&opened);
+    return cli_fail_lib();
+}
+
+void model_file_close(ModelFile *f)
+{
+    vitro_card_deinit(&f->card);
+    vitro_checkpoint_close(f->ckpt);
+    f->ckpt = NULL;
+}
+
+/* ---- a model, ready to run
+ * ------------------------------------------------------------------------------- */
+
+int loaded_model_open(LoadedModel *l, const ModelArgs *m, const DeviceArgs *d)
+{
+    LoadedModel loaded = {0};
+    if (!model_args_has_weights(m))
+        return cli_usage("option --weights is missing: expected a .pth or .safetensors file");
+    int status = model_file_open(&loaded.file, m, m->weights, 0);
+    if (status)
+        return status;
+    status = device_args_open(d, &loaded.dev);
+    if (!status) {
+        VitroLoadOptions strict = {.strict = true};
+        if (vitro_model_create(&loaded.model, loaded.dev, &loaded.file.config) ||
+            vitro_model_load(loaded.model, loaded.file.ckpt, &strict, NULL))
+            status = cli_fail_lib();
+    }
+    if (status) {
+        loaded_model_close(&loaded);
+        return status;
+    }
+    loaded.config = vitro_model_config(loaded.model);
+    *l = loaded;
+    return CLI_OK;
+}
+
+void loaded_model_close(LoadedModel *l)
+{
+    vitro_model_free(l->model);
+    vitro_device_close(l->dev);
+    model_file_close(&l->file);
+    *l = (LoadedModel){0};
+}
