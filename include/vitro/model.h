@@ -155,8 +155,9 @@ typedef struct VitroLoadOptions {
 
 /* Copies the checkpoint's tensors into the model's. patch_embed.proj.weight may be [D,C,P,P] or
  * [D,C*P*P]. Names and shapes are checked before the first byte is copied: a wrong shape is
- * VITRO_E_SHAPE, whose text lists every case as PyTorch does. `report` may be NULL. Skipped names
- * are counted neither missing nor unexpected. */
+ * VITRO_E_SHAPE, whose text lists every case as PyTorch does. `options` NULL: strict.
+ * `report` may be NULL. What is skipped counts as missing (as after `del weights_dict[key]`), never
+ * as unexpected. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
                                                         const VitroCheckpoint *ckpt,
                                                         const VitroLoadOptions *options,

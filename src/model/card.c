@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads and writes cards. What is read comes from strangers: every value is checked here. */
+#include "model/card.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fs.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#define MAX_CLASSES 10000000
+#define MAX_SIDE    16384
+#define MAX_JSON    ((size_t)256 << 20)
+
+void vitro_card_deinit(VitroCard *card)
+{
+    for (int64_t i = 0; i < card->class_count; i++)
+        vitro_free(card->class_names[i]);
+    vitro_free(card->class_names);
+    *card = (VitroCard){0};
+}
+
+VitroStatus vitro_card_set_classes(VitroCard *card, const char *const *names, int64_t count)
+{
+    char **copy = vitro_calloc((size_t)count, sizeof(*copy));
+    if (!copy)
+        return VITRO_NOMEM;
+    VitroCard old = {.class_names = card->class_names, .class_count = card->class_count};
+    VitroCard made = {.class_names = copy};
+    for (int64_t i = 0; i < count; i++) {
+        copy[i] = vitro_strdup(names[i]);
+        if (!copy[i]) {
+            vitro_card_deinit(&made);
+            return VITRO_NOMEM;
+        }
+        made.class_count++;
+    }
+    vitro_card_deinit(&old);
+    card->class_names = copy;
+    card->class_count = count;
+    return VITRO_OK;
+}
+
+/* ---- writing -----------------------------------------------------------------------------------
+ */
+
+static const char *const act_names[] = {"none", "gelu", "gelu_tanh", "tanh"};
+static const char *const rule_names[] = {"short", "squash"};
+static const char *const filter_names[] = {"bilinear", "bicubic"};
+
+static json_t *config_to_json(const VitroConfig *c)
+{
+    return json_pack("{si si si si si si si sf sb sf si sb sf ss sf sf sf}", /* */
+                     "img_size", c->img_size, "patch_size", c->patch_size, "in_channels",
+                     c->in_channels, "num_classes", c->num_classes, "embed_dim", c->embed_dim,
+                     "depth", c->depth, "num_heads", c->num_heads, "mlp_ratio", c->mlp_ratio,
+                     "qkv_bias", c->qkv_bias, "qk_scale", c->qk_scale, "representation_size",
+                     c->representation_size, "patch_norm", c->patch_norm, "norm_eps", c->norm_eps,
+                     "act", act_names[c->act], "drop_ratio", c->drop_ratio, "attn_drop_ratio",
+                     c->attn_drop_ratio, "drop_path_ratio", c->drop_path_ratio);
+}
+
+/* The double with the fewest digits that still rounds to the float: 0.13, not 0.12999999523162842.
+ */
+static double shortest(float value)
+{
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return strtod(text, NULL);
+}
+
+static json_t *floats_to_json(const float *values, int count)
+{
+    json_t *array = json_array();
+    for (int i = 0; array && i < count; i++)
+        json_array_append_new(array, json_real(shortest(values[i])));
+    return array;
+}
+
+static json_t *transform_to_json(const VitroTransform *t)
+{
+    return json_pack("{si si si ss si ss sb sb so so}", "width", t->width, "height", t->height,
+                     "channels", t->channels, "rule", rule_names[t->rule], "resize", t->resize,
+                     "interpolation", filter_names[t->filter], "keep_exact", t->keep_exact, "exif",
+                     t->exif, "mean", floats_to_json(t->mean, t->channels), "std",
+                     floats_to_json(t->std, t->channels));
+}
+
+static json_t *classes_to_json(const VitroCard *card)
+{
+    json_t *array = json_array();
+    for (int64_t i = 0; array && i < card->class_count; i++) {
+        json_t *name = json_string(card->class_names[i]);
+        if (!name || json_array_append_new(array, name) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+/* Prints a JSON tree and releases it; NULL, or a name that is no UTF-8, is an error. */
+static VitroStatus dump(char **out, json_t *root, size_t flags)
+{
+    char *text = root ? json_dumps(root, flags) : NULL;
+    json_decref(root);
+    if (!text)
+        return vitro_fail(VITRO_E_FORMAT,
+                          "cannot write JSON: no memory, or a class name is not valid UTF-8");
+    *out = vitro_strdup(text);
+    free(text); /* jansson's own allocation */
+    return *out ? VITRO_OK : VITRO_NOMEM;
+}
+
+VitroStatus vitro_card_write(char **out, const VitroConfig *cfg, const VitroCard *card)
+{
+    json_t *root =
+        json_pack("{ss si so}", "format", "vitro", "version", 1, "config", config_to_json(cfg));
+    bool ok = root != NULL;
+    if (ok && card && card->has_transform)
+        ok = json_object_set_new(root, "transform", transform_to_json(&card->transform)) == 0;
+    if (ok && card && card->class_count)
+        ok = json_object_set_new(root, "classes", classes_to_json(card)) == 0;
+    if (!ok) {
+        json_decref(root);
+        root = NULL;
+    }
+    return dump(out, root, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+}
+
+VitroStatus vitro_card_write_classes(const VitroCard *card, const char *path)
+{
+    json_t *root = json_object();
+    bool ok = root != NULL;
+    for (int64_t i = 0; ok && i < card->class_count; i++) {
+        char key[24];
+        snprintf(key, sizeof(key), "%lld", (long long)i);
+        ok = json_object_set_new(root, key, json_string(card->class_names[i])) == 0;
+    }
+    if (!ok) {
+        json_decref(root);
+        root = NULL;
+    }
+    char *text;
+    /* json.dumps(..., indent=4) escapes what is not ASCII, too */
+    VITRO_TRY(dump(&text, root, JSON_INDENT(4) | JSON_ENSURE_ASCII));
+    VitroStatus st = vitro_fs_replace(path, text, strlen(text));
+    vitro_free(text);
+    return st;
+}
+
+/* ---- reading -----------------------------------------------------------------------------------
+ */
+
+static VitroStatus parse(json_t **out, const char *text, size_t size)
+{
+    json_error_t e;
+    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
+    if (*out)
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_FORMAT, "line %d, column %d: not valid JSON: %s", e.line, e.column,
+                      e.text);
+}
+
+static VitroStatus read_int(json_t *object, const char *key, int64_t low, int64_t high, int *out,
+                            bool *present)
+{
+    json_t *v = json_object_get(object, key);
+    *present = v != NULL;
+    if (!v)
+        return VITRO_OK;
+    if (!json_is_integer(v) || json_integer_value(v) < low || json_integer_value(v) > high)
+        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not an integer in %lld..%lld", key,
+                          (long long)low, (long long)high);
+    *out = (int)json_integer_value(v);
+    return VITRO_OK;
+}
+
+static VitroStatus read_real(json_t *object, const char *key, double *out, bool *present)
+{
+    json_t *v = json_object_get(object, key);
+    *present = v != NULL;
+    if (!v)
+        return VITRO_OK;
+    if (!json_is_number(v) || !isfinite(json_number_value(v)))
+        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not a finite number", key);
+    *out = json_number_value(v);
+    return VITRO_OK;
+}
+
+static VitroStatus read_bool(json_t *object, const char *key, bool *out, bool *present)
+{
+    json_t *v = json_object_get(object, key);
+    *present = v != NULL;
+    if (!v)
+        return VITRO_OK;
+    if (!json_is_boolean(v))
+        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is neither true nor false", key);
+    *out = json_is_true(v);
+    return VITRO_OK;
+}
+
+/* One of names[count]; *out is its index. */
+static VitroStatus read_name(json_t *object, const char *key, const char *const *names, int count,
+                             int *out, bool *present)
+{
+    json_t *v = json_object_get(object, key);
+    *present = v != NULL;
+    if (!v)
+        return VITRO_OK;
+    for (int i = 0; i < count && json_is_string(v); i++)
+        if (names[i] && strcmp(json_string_value(v), names[i]) == 0) {
+            *out = i;
+            return VITRO_OK;
+        }
+    return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not a value known here", key);
+}
+
+static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
+{
+    bool has;
+    *known = 0;
+    if (!object)
+        return VITRO_OK;
+    if (!json_is_object(object))
+        return vitro_fail(VITRO_E_FORMAT, "\"config\" is not an object");
+    /* vitro_config_validate has the ranges; here numbers only have to fit */
+    const struct {
+        const char *key;
+        int *field;
+        uint32_t bit;
+    } ints[] = {{"img_size", &c->img_size, VITRO_CFG_IMG_SIZE},
+                {"patch_size", &c->patch_size, VITRO_CFG_PATCH_SIZE},
+                {"in_channels", &c->in_channels, VITRO_CFG_IN_CHANNELS},
+                {"num_classes", &c->num_classes, VITRO_CFG_NUM_CLASSES},
+                {"embed_dim", &c->embed_dim, VITRO_CFG_EMBED_DIM},
+                {"depth", &c->depth, VITRO_CFG_DEPTH},
+                {"num_heads", &c->num_heads, VITRO_CFG_NUM_HEADS},
+                {"representation_size", &c->representation_size, VITRO_CFG_REPRESENTATION_SIZE}};
+    const struct {
+        const char *key;
+        double *field;
+        uint32_t bit;
+    } reals[] = {{"mlp_ratio", &c->mlp_ratio, VITRO_CFG_MLP_RATIO},
+                 {"qk_scale", &c->qk_scale, VITRO_CFG_QK_SCALE},
+                 {"norm_eps", &c->norm_eps, VITRO_CFG_NORM_EPS},
+                 {"drop_ratio", &c->drop_ratio, VITRO_CFG_DROP_RATIO},
+                 {"attn_drop_ratio", &c->attn_drop_ratio, VITRO_CFG_ATTN_DROP_RATIO},
+                 {"drop_path_ratio", &c->drop_path_ratio, VITRO_CFG_DROP_PATH_RATIO}};
+    const struct {
+        const char *key;
+        bool *field;
+        uint32_t bit;
+    } bools[] = {{"qkv_bias", &c->qkv_bias, VITRO_CFG_QKV_BIAS},
+                 {"patch_norm", &c->patch_norm, VITRO_CFG_PATCH_NORM}};
+    for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
+        VITRO_TRY(read_int(object, ints[i].key, 0, INT_MAX, ints[i].field, &has));
+        *known |= has ? ints[i].bit : 0;
+    }
+    for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
+        VITRO_TRY(read_real(object, reals[i].key, reals[i].field, &has));
+        *known |= has ? reals[i].bit : 0;
+    }
+    for (size_t i = 0; i < sizeof(bools) / sizeof(bools[0]); i++) {
+        VITRO_TRY(read_bool(object, bools[i].key, bools[i].field, &has));
+        *known |= has ? bools[i].bit : 0;
+    }
+    int act = VITRO_ACT_GELU;
+    VITRO_TRY(read_name(object, "act", act_names, 3, &act, &has));
+    c->act = (VitroAct)act;
+    *known |= has ? VITRO_CFG_ACT : 0;
+    return VITRO_OK;
+}
+
+static VitroStatus read_floats(json_t *object, const char *key, float *out, int count,
+                               bool positive)
+{
+    json_t *array = json_object_get(object, key);
+    if (!json_is_array(array) || json_array_size(array) != (size_t)count)
+        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not an array of %d numbers", key, count);
+    for (int i = 0; i < count; i++) {
+        json_t *v = json_array_get(array, (size_t)i);
+        float value = json_is_number(v) ? (float)json_number_value(v) : NAN;
+        if (!isfinite(value) || (positive && !(value > 0)))
+            return vitro_fail(VITRO_E_FORMAT, "\"%s\"[%d] is not a %s number", key, i,
+                              positive ? "positive" : "finite");
+        out[i] = value;
+    }
+    return VITRO_OK;
+}
+
+static VitroStatus read_transform(VitroTransform *t, json_t *object)
+{
+    bool has, all = true;
+    int rule = 0, filter = 0;
+    if (!json_is_object(object))
+        return vitro_fail(VITRO_E_FORMAT, "\"transform\" is not an object");
+    *t = (VitroTransform){0};
+    VITRO_TRY(read_int(object, "width", 1, MAX_SIDE, &t->width, &has));
+    all &= has;
+    VITRO_TRY(read_int(object, "height", 1, MAX_SIDE, &t->height, &has));
+    all &= has;
+    VITRO_TRY(read_int(object, "channels", 1, VITRO_MAX_CHANNELS, &t->channels, &has));
+    all &= has && t->channels != 2;
+    VITRO_TRY(read_name(object, "rule", rule_names, 2, &rule, &has));
+    all &= has;
+    t->rule = (VitroResizeRule)rule;
+    VITRO_TRY(read_int(object, "resize", 0, MAX_SIDE, &t->resize, &has));
+    all &= has && (t->rule != VITRO_RESIZE_SHORT || t->resize > 0);
+    VITRO_TRY(read_name(object, "interpolation", filter_names, 2, &filter, &has));
+    all &= has;
+    t->filter = (VitroFilter)filter;
+    if (!all)
+        return vitro_fail(VITRO_E_FORMAT, "\"transform\" lacks width, height, channels (1 or 3), "
+                                          "rule, resize or interpolation");
+    VITRO_TRY(read_bool(object, "keep_exact", &t->keep_exact, &has));
+    VITRO_TRY(read_bool(object, "exif", &t->exif, &has));
+    VITRO_TRY(read_floats(object, "mean", t->mean, t->channels, false));
+    return read_floats(object, "std", t->std, t->channels, true);
+}
+
+/* The name of class i in ["a", "b"] or {"0": "a", "1": "b"}; NULL where there is none. */
+static const char *class_name(json_t *classes, int64_t i)
+{
+    if (json_is_array(classes))
+        return json_string_value(json_array_get(classes, (size_t)i));
+    char key[24];
+    snprintf(key, sizeof(key), "%lld", (long long)i);
+    return json_string_value(json_object_get(classes, key));
+}
+
+static VitroStatus read_classes(VitroCard *card, json_t *classes)
+{
+    size_t count = json_is_array(classes) ? json_array_size(classes) : json_object_size(classes);
+    if ((!json_is_array(classes) && !json_is_object(classes)) || !count || count > MAX_CLASSES)
+        return vitro_fail(VITRO_E_FORMAT,
+                          "class names: expected {\"0\": \"name\", ...} or [\"name\", ...]");
+    const char **names = vitro_calloc(count, sizeof(*names));
+    if (!names)
+        return VITRO_NOMEM;
+    VitroStatus st = VITRO_OK;
+    for (size_t i = 0; i < count && st == VITRO_OK; i++) {
+        names[i] = class_name(classes, (int64_t)i);
+        if (!names[i])
+            st = vitro_fail(VITRO_E_FORMAT, "class names: no name for class %zu of %zu", i, count);
+    }
+    if (st == VITRO_OK)
+        st = vitro_card_set_classes(card, names, (int64_t)count);
+    vitro_free(names);
+    return st;
+}
+
+static VitroStatus read_card(VitroCard *card, json_t *root)
+{
+    if (!json_is_object(root))
+        return vitro_fail(VITRO_E_FORMAT, "not a JSON object");
+    VITRO_TRY(read_config(&card->config, &card->config_known, json_object_get(root, "config")));
+    json_t *transform = json_object_get(root, "transform");
+    if (transform) {
+        VITRO_TRY(read_transform(&card->transform, transform));
+        card->has_transform = true;
+    }
+    json_t *classes = json_object_get(root, "classes");
+    return classes ? read_classes(card, classes) : VITRO_OK;
+}
+
+VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt)
+{
+    VitroCard card = {0};
+    const char *text = vitro_checkpoint_metadata(ckpt);
+    if (text) {
+        json_t *root = NULL;
+        VitroStatus st = parse(&root, text, strlen(text));
+        if (st == VITRO_OK)
+            st = read_card(&card, root);
+        json_decref(root);
+        if (st != VITRO_OK) {
+            vitro_card_deinit(&card);
+            return vitro_fail_prefix(st, "%s: what the file says of itself",
+                                     vitro_checkpoint_path(ckpt));
+        }
+    }
+    *out = card;
+    return VITRO_OK;
+}
+
+VitroStatus vitro_card_read_classes(VitroCard *card, const char *path)
+{
+    VitroBuf b;
+    vitro_buf_init(&b, MAX_JSON);
+    json_t *root = NULL;
+    VitroStatus st = vitro_fs_read(&b, path);
+    if (st == VITRO_OK) {
+        st = parse(&root, (const char *)b.data, b.len);
+        if (st == VITRO_OK)
+            st = read_classes(card, root);
+        if (st != VITRO_OK)
+            st = vitro_fail_prefix(st, "%s", path);
+    }
+    json_decref(root);
+    vitro_buf_deinit(&b);
+    return st;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model's parameters from and to a checkpoint, with the report that PyTorch's load_state_dict
+ * gives. */
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "model/card.h"
+#include "model/model.h"
+
+#include <string.h>
+
+void vitro_load_report_deinit(VitroLoadReport *r)
+{
+    for (int64_t i = 0; i < r->missing_count; i++)
+        vitro_free(r->missing[i]);
+    for (int64_t i = 0; i < r->unexpected_count; i++)
+        vitro_free(r->unexpected[i]);
+    vitro_free(r->missing);
+    vitro_free(r->unexpected);
+    *r = (VitroLoadReport){0};
+}
+
+static VitroStatus append_name(char ***names, int64_t *count, const char *name)
+{
+    char **p = vitro_realloc(*names, (size_t)*count + 1, sizeof(*p));
+    if (!p)
+        return VITRO_NOMEM;
+    *names = p;
+    p[*count] = vitro_strdup(name);
+    if (!p[*count])
+        return VITRO_NOMEM;
+    ++*count;
+    return VITRO_OK;
+}
+
+static bool is_skipped(const char *name, const VitroLoadOptions *o)
+{
+    return (o->skip_head && strncmp(name, "head.", 5) == 0) ||
+           (o->skip_pre_logits && strncmp(name, "pre_logits.", 11) == 0);
+}
+
+/* The file's shape is the model's, or that of the equal linear layer: [D,C*P*P] for [D,C,P,P]. */
+static bool shape_fits(const VitroParam *e, const VitroTensorInfo *info)
+{
+    if (info->rank == e->rank &&
+        memcmp(info->dim, e->dim, (size_t)e->rank * sizeof(e->dim[0])) == 0)
+        return true;
+    return e->init == VITRO_INIT_CONV && info->rank == 2 && info->dim[0] == e->slot->dim[0] &&
+           info->dim[1] == e->slot->dim[1];
+}
+
+static VitroStatus add_mismatch(VitroBuf *text, const VitroParam *e, const VitroTensorInfo *info)
+{
+    char found[128], wanted[128];
+    return vitro_buf_printf(text, "%ssize mismatch for %s: the file has shape %s, the model %s",
+                            text->len ? "; " : "", e->name,
+                            vitro_tensor_shape_text(found, sizeof(found), info->rank, info->dim),
+                            vitro_tensor_shape_text(wanted, sizeof(wanted), e->rank, e->dim));
+}
+
+/* source[i] = the file's tensor for parameter i, or -1; fills the report; lists every wrong shape.
+ */
+static VitroStatus match(int64_t *source, VitroLoadReport *report, const VitroModel *m,
+                         const VitroCheckpoint *ckpt, const VitroLoadOptions *o)
+{
+    VitroBuf text;
+    vitro_buf_init(&text, 1 << 20);
+    VitroStatus st = VITRO_OK;
+    for (int64_t i = 0; i < m->params.count; i++) {
+        const VitroParam *e = &m->params.list[i];
+        int64_t k = is_skipped(e->name, o) ? -1 : vitro_checkpoint_find(ckpt, e->name);
+        source[i] = k;
+        if (k < 0) {
+            VITRO_GOTO(append_name(&report->missing, &report->missing_count, e->name));
+        } else {
+            report->loaded_count++;
+            const VitroTensorInfo *info = vitro_checkpoint_info(ckpt, k);
+            if (!shape_fits(e, info))
+                VITRO_GOTO(add_mismatch(&text, e, info));
+            if (!vitro_dtype_is_float(info->dtype)) {
+                st = vitro_fail(VITRO_E_UNSUPPORTED, "%s has elements of type %s, not a float",
+                                e->name, vitro_dtype_name(info->dtype));
+                goto done;
+            }
+        }
+    }
+    if (text.len) {
+        const char *all;
+        VITRO_GOTO(vitro_buf_cstr(&text, &all));
+        st = vitro_fail(VITRO_E_SHAPE, "%s", all);
+    }
+done:
+    vitro_buf_deinit(&text);
+    return st;
+}
+
+static VitroStatus find_unexpected(VitroLoadReport *report, const int64_t *source,
+                                   const VitroModel *m, const VitroCheckpoint *ckpt,
+                                   const VitroLoadOptions *o)
+{
+    int64_t n = vitro_checkpoint_count(ckpt);
+    bool *used = vitro_calloc((size_t)n, sizeof(*used));
+    if (!used)
+        return VITRO_NOMEM;
+    for (int64_t i = 0; i < m->params.count; i++)
+        if (source[i] >= 0)
+            used[source[i]] = true;
+    VitroStatus st = VITRO_OK;
+    for (int64_t k = 0; k < n && st == VITRO_OK; k++) {
+        const char *name = vitro_checkpoint_info(ckpt, k)->name;
+        if (!used[k] && !is_skipped(name, o))
+            st = append_name(&report->unexpected, &report->unexpected_count, name);
+    }
+    vitro_free(used);
+    return st;
+}
+
+static VitroStatus list_names(VitroBuf *text, const char *what, char **names, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        VITRO_TRY(vitro_buf_printf(text, "%s%s", i ? ", " : what, names[i]));
+    return VITRO_OK;
+}
+
+static VitroStatus refuse_inexact(const VitroLoadReport *r)
+{
+    if (!r->missing_count && !r->unexpected_count)
+        return VITRO_OK;
+    VitroBuf text;
+    const char *all;
+    vitro_buf_init(&text, 1 << 24);
+    VitroStatus st = VITRO_OK;
+    VITRO_GOTO(list_names(&text, "missing tensors: ", r->missing, r->missing_count));
+    if (r->missing_count && r->unexpected_count)
+        VITRO_GOTO(vitro_buf_printf(&text, "; "));
+    VITRO_GOTO(list_names(&text, "unexpected tensors: ", r->unexpected, r->unexpected_count));
+    VITRO_GOTO(vitro_buf_cstr(&text, &all));
+    st = vitro_fail(VITRO_E_FORMAT, "not this model's weights: %s", all);
+done:
+    vitro_buf_deinit(&text);
+    return st;
+}
+
+/* Reads tensor k of the file into parameter e; `room` holds the largest parameter. */
+static VitroStatus copy_tensor(VitroModel *m, const VitroParam *e, const VitroCheckpoint *ckpt,
+                               int64_t k, float *room)
+{
+    const float *values = NULL;
+    if (vitro_checkpoint_info(ckpt, k)->dtype == VITRO_F32)
+        values = vitro_checkpoint_data(ckpt, k);
+    if (!values) {
+        VITRO_TRY(vitro_checkpoint_read_f32(ckpt, k, room));
+        values = room;
+    }
+    return vitro_device_write_f32(m->dev, *e->slot, values);
+}
+
+static VitroStatus copy_all(VitroModel *m, const VitroCheckpoint *ckpt, const int64_t *source)
+{
+    int64_t largest = 0;
+    for (int64_t i = 0; i < m->params.count; i++) {
+        int64_t n = vitro_tensor_count(m->params.list[i].slot);
+        largest = n > largest ? n : largest;
+    }
+    float *room = vitro_malloc((size_t)largest * sizeof(*room));
+    if (!room)
+        return VITRO_NOMEM;
+    VitroStatus st = VITRO_OK;
+    for (int64_t i = 0; i < m->params.count && st == VITRO_OK; i++)
+        if (source[i] >= 0)
+            st = copy_tensor(m, &m->params.list[i], ckpt, source[i], room);
+    vitro_free(room);
+    VITRO_TRY(st);
+    return vitro_model_refresh(m, VITRO_MODE_TRAIN);
+}
+
+VitroStatus vitro_model_load(VitroModel *m, const VitroCheckpoint *ckpt,
+                             const VitroLoadOptions *options, VitroLoadReport *report)
+{
+    VitroLoadOptions o = options ? *options : (VitroLoadOptions){.strict = true};
+    VitroLoadReport r = {0};
+    int64_t *source = vitro_malloc((size_t)m->params.count * sizeof(*source));
+    if (!source)
+        return VITRO_NOMEM;
+    VitroStatus st = VITRO_OK;
+    VITRO_GOTO(match(source, &r, m, ckpt, &o));
+    VITRO_GOTO(find_unexpected(&r, source, m, ckpt, &o));
+    if (o.strict)
+        VITRO_GOTO(refuse_inexact(&r));
+    VITRO_GOTO(copy_all(m, ckpt, source));
+done:
+    vitro_free(source);
+    if (st != VITRO_OK && strncmp(vitro_last_error(), vitro_checkpoint_path(ckpt),
+                                  strlen(vitro_checkpoint_path(ckpt))) != 0)
+        st = vitro_fail_prefix(st, "%s", vitro_checkpoint_path(ckpt));
+    if (st == VITRO_OK && report)
+        *report = r;
+    else
+        vitro_load_report_deinit(&r);
+    return st;
+}
+
+VitroStatus vitro_model_save(const VitroModel *m, const char *path, VitroCheckpointFormat format,
+                             const VitroCard *card)
+{
+    int64_t n = m->params.count, total = 0;
+    for (int64_t i = 0; i < n; i++)
+        total += vitro_tensor_count(m->params.list[i].slot);
+    VitroTensorSource *sources = vitro_calloc((size_t)n, sizeof(*sources));
+    float *values = vitro_malloc((size_t)total * sizeof(*values));
+    char *metadata = NULL;
+    VitroStatus st = sources && values ? VITRO_OK : VITRO_NOMEM;
+    if (st != VITRO_OK)
+        goto done;
+    float *at = values;
+    for (int64_t i = 0; i < n; i++) {
+        const VitroParam *e = &m->params.list[i];
+        sources[i] =
+            (VitroTensorSource){.name = e->name, .dtype = VITRO_F32, .rank = e->rank, .data = at};
+        memcpy(sources[i].dim, e->dim, sizeof(e->dim));
+        VITRO_GOTO(vitro_device_read_f32(m->dev, at, *e->slot));
+        at += vitro_tensor_count(e->slot);
+    }
+    VITRO_GOTO(vitro_card_write(&metadata, &m->cfg, card));
+    st = vitro_checkpoint_write(path, format, sources, n, metadata);
+done:
+    vitro_free(metadata);
+    vitro_free(values);
+    vitro_free(sources);
+    return st;
+}
