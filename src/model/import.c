@@ -48,7 +48,7 @@ static VitroStatus need(const VitroTensorInfo **out, const VitroCheckpoint *ckpt
 
 static int64_t count_blocks(const VitroCheckpoint *ckpt)
 {
-    char name[40];
+    char name[64];
     for (int64_t n = 0;; n++) {
         snprintf(name, sizeof(name), "blocks.%" PRId64 ".attn.qkv.weight", n);
         if (!find(ckpt, name))
