@@ -150,11 +150,6 @@ VitroStatus vitro_model_param_set(VitroModel *m, int64_t i, const float *in)
 /* ---- prediction -------------------------------------------------------------------------------
  */
 
-struct VitroPredictor {
-    VitroModel *model;
-    VitroActs *acts;
-};
-
 VitroStatus vitro_predictor_create(VitroPredictor **out, VitroModel *model, int64_t max_batch)
 {
     VitroPredictor *p = vitro_calloc(1, sizeof(*p));

@@ -15,6 +15,11 @@ struct VitroModel {
     pthread_mutex_t prepare_lock; /* weights are prepared by whoever plans first */
 };
 
+struct VitroPredictor {
+    VitroModel *model; /* borrowed */
+    VitroActs *acts;
+};
+
 /* images [B,C,S,S] are in a->images, B = a->batch -> a->out [B,K]. */
 VitroStatus vitro_model_forward(const VitroModel *m, VitroActs *a);
 /* From a->dout [B,K]: grad += for every parameter that `a->mode` trains. The forward pass of the

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The training step: forward, loss, backward and, at the end of a group of batches, the update.
+ *
+ * Parameters, gradients and moments are flat ranges in the order of named_parameters(). What is
+ * trained is a suffix of it: everything, or pre_logits and head. Everything is allocated when the
+ * trainer is made; a step allocates nothing. */
+#include "base/alloc.h"
+#include "model/model.h"
+#include "train/clip.h"
+#include "train/optim.h"
+#include "train/options.h"
+#include "train/schedule.h"
+#include "vitro/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+struct VitroTrainer {
+    VitroModel *model; /* borrowed */
+    VitroDevice *dev;  /* the model's */
+    VitroTrainOptions options;
+    VitroSchedule schedule;
+    VitroMode mode;
+
+    int64_t first_param;   /* of the trained suffix */
+    VitroTensor param;     /* [n] the suffix in the model's flat range */
+    VitroTensor grad_flat; /* [n] its gradients, owned */
+    VitroParams grad;      /* the same, as the layers see them */
+    VitroOptim optim;
+
+    VitroActs *acts;
+    VitroDropState drop; /* the host's copy of what acts->drop is set to */
+    int32_t *labels;     /* [batch_size] in device memory, as the next two */
+    double *losses;
+    int32_t *best;
+    double *host_losses; /* [batch_size] */
+    int32_t *host_best;
+
+    int64_t batches_per_epoch;
+    int64_t batch;  /* number of the next one in the epoch */
+    uint32_t epoch; /* number of the one under way */
+};
+
+/* ---- create and free --------------------------------------------------------------------------
+ */
+
+static VitroStatus check_arguments(const VitroModel *m, const VitroTrainOptions *o,
+                                   int64_t batches_per_epoch)
+{
+    VITRO_TRY(vitro_train_options_validate(o));
+    if (m->cfg.num_classes < 1)
+        return vitro_fail(VITRO_E_ARG, "the model has no head (num_classes is 0): there is nothing "
+                                       "that labels could train");
+    if (batches_per_epoch < 1)
+        return vitro_fail(VITRO_E_ARG, "batches_per_epoch: %" PRId64 ", at least 1 was expected",
+                          batches_per_epoch);
+    return VITRO_OK;
+}
+
+static VitroSchedule make_schedule(const VitroTrainOptions *o, int64_t batches_per_epoch)
+{
+    int64_t updates = (batches_per_epoch + o->accumulate - 1) / o->accumulate;
+    return (VitroSchedule){.lr = o->lr,
+                           .lrf = o->lrf,
+                           .epochs = o->epochs,
+                           .warmup_steps = (int64_t)rint(o->warmup_epochs * (double)updates)};
+}
+
+/* The trained parameters in the model, and gradients in the same layout. */
+static VitroStatus place_gradients(VitroTrainer *t)
+{
+    VitroModel *m = t->model;
+    t->first_param = t->options.freeze ? m->params.head_first : 0;
+    int64_t n = vitro_params_flat_count(&m->params, t->first_param);
+    int64_t before = vitro_tensor_count(&m->flat) - n;
+    size_t element = vitro_dtype_size(t->dev->dtype);
+    t->param = vitro_tensor1((uint8_t *)m->flat.data + (size_t)before * element, t->dev->dtype, n);
+    VITRO_TRY(vitro_params_init(&t->grad, &m->cfg, t->dev->dtype));
+    VitroTensor flat = vitro_tensor1(NULL, t->dev->dtype, n);
+    VITRO_TRY(t->dev->ops->alloc(t->dev, &flat.data, vitro_tensor_bytes(&flat)));
+    t->grad_flat = flat;
+    vitro_params_place(&t->grad, t->first_param, flat);
+    return t->dev->ops->zero(t->dev, flat.data, vitro_tensor_bytes(&flat));
+}
+
+static VitroStatus allocate_results(VitroTrainer *t)
+{
+    VitroDevice *dev = t->dev;
+    size_t n = (size_t)t->options.batch_size;
+    void *p;
+    VITRO_TRY(dev->ops->alloc(dev, &p, n * sizeof(*t->labels)));
+    t->labels = p;
+    VITRO_TRY(dev->ops->alloc(dev, &p, n * sizeof(*t->losses)));
+    t->losses = p;
+    VITRO_TRY(dev->ops->alloc(dev, &p, n * sizeof(*t->best)));
+    t->best = p;
+    t->host_losses = vitro_calloc(n, sizeof(*t->host_losses));
+    t->host_best = vitro_calloc(n, sizeof(*t->host_best));
+    return t->host_losses && t->host_best ? VITRO_OK : VITRO_NOMEM;
+}
+
+static VitroStatus allocate(VitroTrainer *t)
+{
+    VITRO_TRY(vitro_acts_create(&t->acts, t->model, t->options.batch_size, t->mode));
+    VITRO_TRY(place_gradients(t));
+    VITRO_TRY(vitro_optim_init(&t->optim, t->dev, &t->options, t->param.dim[0]));
+    return allocate_results(t);
+}
+
+VitroStatus vitro_trainer_create(VitroTrainer **out, VitroModel *model,
+                                 const VitroTrainOptions *options, int64_t batches_per_epoch)
+{
+    VITRO_TRY(check_arguments(model, options, batches_per_epoch));
+    VitroTrainer *t = vitro_calloc(1, sizeof(*t));
+    if (!t)
+        return VITRO_NOMEM;
+    t->model = model;
+    t->dev = model->dev;
+    t->options = *options;
+    t->schedule = make_schedule(options, batches_per_epoch);
+    t->mode = options->freeze ? VITRO_MODE_TRAIN_HEAD : VITRO_MODE_TRAIN;
+    t->batches_per_epoch = batches_per_epoch;
+    t->drop.seed = options->seed;
+    VitroStatus st = allocate(t);
+    if (st != VITRO_OK) {
+        vitro_trainer_free(t);
+        return st;
+    }
+    *out = t;
+    return VITRO_OK;
+}
+
+void vitro_trainer_free(VitroTrainer *t)
+{
+    if (!t)
+        return;
+    const VitroBackendOps *ops = t->dev->ops;
+    vitro_acts_free(t->acts);
+    vitro_optim_deinit(&t->optim);
+    vitro_params_deinit(&t->grad);
+    ops->free(t->dev, t->grad_flat.data);
+    ops->free(t->dev, t->labels);
+    ops->free(t->dev, t->losses);
+    ops->free(t->dev, t->best);
+    vitro_free(t->host_losses);
+    vitro_free(t->host_best);
+    vitro_free(t);
+}
+
+/* ---- the step ---------------------------------------------------------------------------------
+ */
+
+/* The batches whose gradients make one update. Each one's mean loss counts the same, as in the
+ * usual PyTorch loop with loss / accumulate, where `size` is the number that the group really has:
+ * an epoch's last group may be smaller. */
+typedef struct Group {
+    int64_t first, size;
+} Group;
+
+static Group group_of(const VitroTrainer *t, int64_t batch)
+{
+    int64_t full = t->options.accumulate;
+    int64_t first = batch / full * full, left = t->batches_per_epoch - first;
+    return (Group){first, left < full ? left : full};
+}
+
+static VitroStatus check_batch(const VitroTrainer *t, const VitroBatch *batch)
+{
+    if (t->batch >= t->batches_per_epoch)
+        return vitro_fail(VITRO_E_ARG, "epoch %" PRIu32 " has only %" PRId64 " batches", t->epoch,
+                          t->batches_per_epoch);
+    if (batch->count < 1 || batch->count > t->options.batch_size)
+        return vitro_fail(VITRO_E_ARG,
+                          "a batch of %" PRId64 " images, 1 to %" PRId64 " were planned",
+                          batch->count, t->options.batch_size);
+    for (int64_t i = 0; i < batch->count; i++)
+        if (batch->labels[i] < 0 || batch->labels[i] >= t->model->cfg.num_classes)
+            return vitro_fail(VITRO_E_ARG, "label %" PRId32 ": the model has classes 0 to %d",
+                              batch->labels[i], t->model->cfg.num_classes - 1);
+    return VITRO_OK;
+}
+
+static VitroStatus load_batch(VitroTrainer *t, const VitroBatch *batch)
+{
+    VitroDevice *dev = t->dev;
+    size_t label_bytes = (size_t)batch->count * sizeof(*t->labels);
+    VITRO_TRY(vitro_acts_set_batch(t->acts, t->model, batch->count));
+    VITRO_TRY(vitro_device_write_f32(dev, t->acts->images, batch->images));
+    VITRO_TRY(dev->ops->upload(dev, t->labels, batch->labels, label_bytes));
+    VITRO_TRY(dev->ops->upload(dev, t->acts->drop, &t->drop, sizeof(t->drop)));
+    t->drop.step++;
+    return VITRO_OK;
+}
+
+/* Loss and hits into *result, the gradient of the group's mean loss into acts->dout. */
+static VitroStatus compute_loss(VitroTrainer *t, const VitroBatch *batch, int64_t group_size,
+                                VitroStepResult *result)
+{
+    VitroDevice *dev = t->dev;
+    size_t n = (size_t)batch->count;
+    VITRO_TRY(dev->ops->cross_entropy(dev, t->losses, t->best, t->acts->dout, t->acts->out,
+                                      t->labels, t->options.label_smoothing,
+                                      1.0 / ((double)n * (double)group_size)));
+    VITRO_TRY(dev->ops->download(dev, t->host_losses, t->losses, n * sizeof(*t->losses)));
+    VITRO_TRY(dev->ops->download(dev, t->host_best, t->best, n * sizeof(*t->best)));
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += t->host_losses[i];
+        result->correct += t->host_best[i] == batch->labels[i];
+    }
+    result->loss = sum / (double)n;
+    return VITRO_OK;
+}
+
+static VitroStatus update(VitroTrainer *t, double lr)
+{
+    double scale = 1;
+    if (t->options.clip_grad > 0) {
+        double squares;
+        VITRO_TRY(t->dev->ops->sum_of_squares(t->dev, &squares, t->grad_flat));
+        if (!isfinite(squares))
+            return vitro_fail(VITRO_E_NUMERIC,
+                              "epoch %" PRIu32 ", batch %" PRId64
+                              ": the norm of the gradient is %g",
+                              t->epoch, t->batch, sqrt(squares));
+        scale = vitro_clip_scale(squares, t->options.clip_grad);
+    }
+    VITRO_TRY(vitro_optim_update(&t->optim, t->param, t->grad_flat, lr, scale));
+    return vitro_model_refresh(t->model, t->mode);
+}
+
+VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)
+{
+    VITRO_TRY(check_batch(t, batch));
+    Group group = group_of(t, t->batch);
+    *result =
+        (VitroStepResult){.lr = vitro_schedule_step_lr(&t->schedule, t->epoch, t->optim.updates)};
+    VITRO_TRY(load_batch(t, batch));
+    VITRO_TRY(vitro_model_forward(t->model, t->acts));
+    VITRO_TRY(compute_loss(t, batch, group.size, result));
+    if (!isfinite(result->loss))
+        return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %g",
+                          t->epoch, t->batch, result->loss);
+    if (t->batch == group.first)
+        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
+    VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
+    if (t->batch == group.first + group.size - 1) {
+        VITRO_TRY(update(t, result->lr));
+        result->updated = true;
+    }
+    t->batch++;
+    return VITRO_OK;
+}
+
+void vitro_trainer_end_epoch(VitroTrainer *t)
+{
+    t->epoch++;
+    t->batch = 0; /* gradients of a group that was cut short are dropped */
+}
+
+/* ---- inspection -------------------------------------------------------------------------------
+ */
+
+double vitro_trainer_lr(const VitroTrainer *t)
+{
+    return vitro_schedule_epoch_lr(&t->schedule, t->epoch);
+}
+
+uint32_t vitro_trainer_epoch(const VitroTrainer *t)
+{
+    return t->epoch;
+}
+
+int64_t vitro_trainer_steps(const VitroTrainer *t)
+{
+    return t->optim.updates;
+}
+
+bool vitro_trainer_trains(const VitroTrainer *t, int64_t param)
+{
+    return param >= t->first_param && param < t->model->params.count;
+}
+
+int64_t vitro_trainer_bytes(const VitroTrainer *t)
+{
+    size_t per_image = sizeof(*t->labels) + sizeof(*t->losses) + sizeof(*t->best);
+    return (int64_t)(t->acts->bytes + vitro_tensor_bytes(&t->grad_flat) +
+                     (size_t)t->options.batch_size * per_image) +
+           vitro_optim_bytes(&t->optim);
+}
+
+VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param, float *out)
+{
+    if (!vitro_trainer_trains(t, param))
+        return vitro_fail(VITRO_E_ARG, "parameter %" PRId64 " is not trained", param);
+    return vitro_device_read_f32(t->dev, out, *t->grad.list[param].slot);
+}
