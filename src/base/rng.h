@@ -44,9 +44,8 @@ typedef struct VitroRng {
 
 static inline VitroRng vitro_rng(uint64_t seed, VitroRngPurpose purpose, uint32_t a, uint32_t b)
 {
-    return (VitroRng){.key = seed + (uint64_t)purpose * 0x9E3779B97F4A7C15u,
-                      .counter = {0, 0, a, b},
-                      .used = 4};
+    return (VitroRng){
+        .key = seed + (uint64_t)purpose * 0x9E3779B97F4A7C15u, .counter = {0, 0, a, b}, .used = 4};
 }
 
 static inline uint32_t vitro_rng_u32(VitroRng *r)
@@ -83,11 +82,20 @@ static inline uint32_t vitro_rng_below(VitroRng *r, uint32_t n)
     return (uint32_t)(m >> 32);
 }
 
-/* Standard normal (Box-Muller). */
+/* Two independent standard normals (Box-Muller). */
+static inline void vitro_rng_normal2(VitroRng *r, double out[2])
+{
+    double radius = sqrt(-2.0 * log(1.0 - vitro_rng_double(r)));
+    double angle = 6.283185307179586476925 * vitro_rng_double(r);
+    out[0] = radius * cos(angle);
+    out[1] = radius * sin(angle);
+}
+
 static inline double vitro_rng_normal(VitroRng *r)
 {
-    double u = 1.0 - vitro_rng_double(r), v = vitro_rng_double(r);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * v);
+    double two[2];
+    vitro_rng_normal2(r, two);
+    return two[0];
 }
 
 #endif

@@ -75,6 +75,16 @@ static double init_std(const VitroParam *e)
     }
 }
 
+static void draw(float *values, int64_t n, const VitroParam *e, VitroRng rng)
+{
+    double std = init_std(e), two[2] = {0};
+    for (int64_t k = 0; k < n; k++) {
+        if (std > 0 && k % 2 == 0)
+            vitro_rng_normal2(&rng, two);
+        values[k] = std > 0 ? (float)(std * two[k % 2]) : e->init == VITRO_INIT_ONE;
+    }
+}
+
 VitroStatus vitro_model_init(VitroModel *m, uint64_t seed)
 {
     for (int64_t i = 0; i < m->params.count; i++) {
@@ -83,10 +93,7 @@ VitroStatus vitro_model_init(VitroModel *m, uint64_t seed)
         float *values = vitro_malloc((size_t)n * sizeof(float));
         if (!values)
             return VITRO_NOMEM;
-        double std = init_std(e);
-        VitroRng rng = vitro_rng(seed, VITRO_RNG_INIT, (uint32_t)i, 0);
-        for (int64_t k = 0; k < n; k++)
-            values[k] = std > 0 ? (float)(std * vitro_rng_normal(&rng)) : e->init == VITRO_INIT_ONE;
+        draw(values, n, e, vitro_rng(seed, VITRO_RNG_INIT, (uint32_t)i, 0));
         VitroStatus st = vitro_model_param_set(m, i, values);
         vitro_free(values);
         VITRO_TRY(st);
