@@ -582,7 +582,9 @@ static VitroStatus op_persistent(Machine *m)
     Node *id, *n;
     VITRO_TRY(pop(m, &id));
     VITRO_TRY(make(m, VITRO_PICKLE_PERSISTENT, &n));
-    n->u.persistent_id = id;
+    n->u.persistent.id = id;
+    n->u.persistent.previous = m->p->last_persistent;
+    m->p->last_persistent = n;
     VITRO_TRY(nest(m, n, id));
     return push(m, n);
 }

@@ -74,13 +74,17 @@ struct VitroPickleNode {
             const VitroPickleNode *module, *name; /* STR or BYTES */
         } global;
         VitroPickleCall *call;
-        const VitroPickleNode *persistent_id;
+        struct {
+            const VitroPickleNode *id;
+            const VitroPickleNode *previous; /* PERSISTENT node in the file, or NULL */
+        } persistent;
     } u;
 };
 
 typedef struct VitroPickle {
-    const VitroPickleNode *root; /* never NULL after a good parse */
-    size_t used;                 /* bytes up to and with STOP; a file may hold several pickles */
+    const VitroPickleNode *root;            /* never NULL after a good parse */
+    const VitroPickleNode *last_persistent; /* the chain of all PERSISTENT nodes, or NULL */
+    size_t used; /* bytes up to and with STOP; a file may hold several pickles */
     struct VitroPickleChunk *chunks;
     size_t memory;
 } VitroPickle;
