@@ -221,8 +221,8 @@ static VitroStatus update(VitroTrainer *t, double lr)
         if (!isfinite(squares))
             return vitro_fail(VITRO_E_NUMERIC,
                               "epoch %" PRIu32 ", batch %" PRId64
-                              ": the norm of the gradient is %g",
-                              t->epoch, t->batch, sqrt(squares));
+                              ": the norm of the gradient is %s",
+                              t->epoch, t->batch, isnan(squares) ? "nan" : "infinite");
         scale = vitro_clip_scale(squares, t->options.clip_grad);
     }
     VITRO_TRY(vitro_optim_update(&t->optim, t->param, t->grad_flat, lr, scale));
@@ -239,8 +239,8 @@ VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroSt
     VITRO_TRY(vitro_model_forward(t->model, t->acts));
     VITRO_TRY(compute_loss(t, batch, group.size, result));
     if (!isfinite(result->loss))
-        return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %g",
-                          t->epoch, t->batch, result->loss);
+        return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %s",
+                          t->epoch, t->batch, isnan(result->loss) ? "nan" : "infinite");
     if (t->batch == group.first)
         VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
     VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
