@@ -84,8 +84,7 @@ static VitroStatus set_label(VitroDataset *ds, const Part *part, size_t row, int
     return VITRO_OK;
 }
 
-/* ---- binary files -----------------------------------------------------------------------------
- */
+/* ---- binary files ---------------------------------------------------------------------------- */
 
 /* A record is the label (CIFAR-100: the coarse, then the fine one), then the picture. */
 static VitroStatus open_binary(VitroDataset *ds, Part *part)
@@ -104,8 +103,7 @@ static VitroStatus open_binary(VitroDataset *ds, Part *part)
     return VITRO_OK;
 }
 
-/* ---- python pickles ---------------------------------------------------------------------------
- */
+/* ---- python pickles -------------------------------------------------------------------------- */
 
 /* Parses a file that holds one pickle, a dict. Strings and arrays in it are views of `map`. */
 static VitroStatus parse_dict(VitroPickle *pickle, const VitroMap *map, const char *path)
@@ -234,8 +232,7 @@ static VitroStatus open_python(VitroDataset *ds, Part *part)
     return st;
 }
 
-/* ---- class names ------------------------------------------------------------------------------
- */
+/* ---- class names ----------------------------------------------------------------------------- */
 
 static VitroStatus take_names(VitroNameList *classes, const VitroPickleNode *list, const char *key,
                               const char *path)
@@ -309,8 +306,7 @@ static VitroStatus open_classes(VitroDataset *ds, const VitroDataPlace *place)
     return st;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static VitroStatus open_part(VitroDataset *ds, const VitroDataPlace *place, const char *name)
 {

@@ -30,7 +30,7 @@ void vitro_pixels_from_planes(uint8_t *out, const uint8_t *planes, int pixels, i
         out[i] = (uint8_t)((19595u * r[i] + 38470u * g[i] + 7471u * b[i] + 32768u) >> 16);
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static VitroStatus open_place(VitroDataset *ds, const VitroDataPlace *place, VitroSplit split)
 {
@@ -126,8 +126,7 @@ void vitro_dataset_close(VitroDataset *ds)
     vitro_free(ds);
 }
 
-/* ---- a data set of the caller's ---------------------------------------------------------------
- */
+/* ---- a data set of the caller's -------------------------------------------------------------- */
 
 static VitroStatus custom_read(const VitroDataset *ds, int64_t i, VitroImage *out)
 {
@@ -250,7 +249,7 @@ done:
     return st;
 }
 
-/* ---- questions ------------------------------------------------------------------------------ */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 int64_t vitro_dataset_count(const VitroDataset *ds)
 {

@@ -129,8 +129,7 @@ done:
     return st;
 }
 
-/* ---- what an error says about the folder -------------------------------------------------------
- */
+/* ---- what an error says about the folder ----------------------------------------------------- */
 
 static bool is_archive(const char *name)
 {

@@ -6,6 +6,7 @@
 #include "data/dataset.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "data/split.h"
 
 #include <stdio.h>
@@ -26,8 +27,7 @@ bool vitro_folder_is_picture(const char *name)
     return false;
 }
 
-/* ---- all pictures below one folder --------------------------------------------------------------
- */
+/* ---- all pictures below one folder ----------------------------------------------------------- */
 
 enum { MAX_DEPTH = 64 };
 
@@ -157,8 +157,7 @@ static VitroStatus walk(Walk *w, const char *root, const char *name)
     return st;
 }
 
-/* ---- the data set
- * --------------------------------------------------------------------------------- */
+/* ---- the data set ---------------------------------------------------------------------------- */
 
 /* Paths of all pictures in one block: a data set of 100 000 files must stay small. */
 typedef struct Folder {
@@ -242,8 +241,10 @@ static VitroStatus add_pictures(VitroDataset *ds, const Walk *w, int32_t label, 
 
 static VitroStatus fail_empty_class(const char *root, const char *name)
 {
-    return vitro_fail(VITRO_E_FORMAT, "%s/%s: a class folder without a picture (%s)", root, name,
-                      extensions);
+    return vitro_fail(VITRO_E_FORMAT,
+                      "%s/%s: a class folder without a picture (%s): remove it, or name the folder "
+                      "that the classes lie in",
+                      root, name, extensions);
 }
 
 /* One class of a folder that is split here. `mt` runs on through all classes. */
@@ -286,8 +287,16 @@ static VitroStatus list_dirs(VitroNameList *list, const char *dir)
     return st;
 }
 
-/* ---- layouts
- * -------------------------------------------------------------------------------------- */
+/* A wrong folder, one level too high, has one class: all the same to torchvision. */
+static void warn_if_nested(const Walk *w, const char *root)
+{
+    if (w->count > 2 && w->pictures && w->dirs[0].pictures.count == 0)
+        vitro_log(VITRO_LOG_WARN,
+                  "%s: one class, whose pictures lie in folders of their own: was %s/%s meant?",
+                  root, root, w->dirs[0].path);
+}
+
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 /* train/ and val/, where that is how the folder is laid out. Paths are owned. */
 typedef struct Layout {
@@ -403,6 +412,8 @@ static VitroStatus add_split_classes(VitroDataset *ds, const char *root, VitroSp
     for (size_t c = 0; c < ds->classes.count; c++) {
         Walk w;
         VITRO_TRY(walk(&w, root, ds->classes.names[c]));
+        if (ds->classes.count == 1)
+            warn_if_nested(&w, root);
         VitroStatus st = w.pictures ? add_split_class(ds, &w, (int32_t)c, split, &mt)
                                     : fail_empty_class(root, ds->classes.names[c]);
         walk_deinit(&w);

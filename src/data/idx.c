@@ -25,8 +25,7 @@ typedef struct Idx {
     char *path;     /* of the images */
 } Idx;
 
-/* ---- file names ---------------------------------------------------------------------------------
- */
+/* ---- file names ------------------------------------------------------------------------------ */
 
 /* The file `what` ("images-idx3") of a split, in any of its spellings; NULL if there is none. */
 static VitroStatus find_file(char **path, const char *dir, VitroSplit split, const char *what,
@@ -54,8 +53,7 @@ VitroStatus vitro_idx_find_images(char **path, const char *dir, VitroSplit split
     return find_file(path, dir, split, "images", 3);
 }
 
-/* ---- one file -----------------------------------------------------------------------------------
- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 static uint32_t read_be32(const uint8_t *p)
 {
@@ -217,8 +215,7 @@ static void idx_file_close(IdxFile *f)
     vitro_free(f->bytes);
 }
 
-/* ---- the data set -------------------------------------------------------------------------------
- */
+/* ---- the data set ---------------------------------------------------------------------------- */
 
 static void idx_fill(const VitroDataset *ds, int64_t i, uint8_t *pixels)
 {

@@ -61,8 +61,7 @@ struct VitroLoader {
     bool paused, stopping;
 };
 
-/* ---- one sample -------------------------------------------------------------------------------
- */
+/* ---- one sample ------------------------------------------------------------------------------ */
 
 static VitroStatus transform(const VitroLoader *l, float *out, const VitroImage *image, uint32_t i)
 {
@@ -72,6 +71,8 @@ static VitroStatus transform(const VitroLoader *l, float *out, const VitroImage 
         VitroAugment a =
             vitro_augment_draw(l->options.seed, l->epoch, i, image->width, image->height);
         st = vitro_augment_apply(out, image, t, &a);
+    } else if (t->keep_exact && image->width == t->width && image->height == t->height) {
+        st = vitro_transform_normalize(out, image, t, false); /* as _apply, without its copy */
     } else {
         st = vitro_transform_apply(out, image, t);
     }
@@ -117,8 +118,7 @@ static VitroStatus load_chunk(const VitroLoader *l, const Worker *w, const Slot 
     return VITRO_OK;
 }
 
-/* ---- workers ----------------------------------------------------------------------------------
- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 static int64_t batch_end(const VitroLoader *l, int64_t batch)
 {
@@ -213,8 +213,7 @@ static VitroStatus start_threads(VitroLoader *l)
     return VITRO_OK;
 }
 
-/* ---- open, close ------------------------------------------------------------------------------
- */
+/* ---- open, close ----------------------------------------------------------------------------- */
 
 static VitroStatus check_transform(const VitroTransform *t, int channels)
 {
@@ -362,8 +361,7 @@ void vitro_loader_close(VitroLoader *l)
     vitro_free(l);
 }
 
-/* ---- epochs -----------------------------------------------------------------------------------
- */
+/* ---- epochs ---------------------------------------------------------------------------------- */
 
 int64_t vitro_loader_batches(const VitroLoader *l)
 {
