@@ -229,6 +229,8 @@ static VitroStatus open_python(VitroDataset *ds, Part *part)
     if (st == VITRO_OK)
         ds->count += (int64_t)rows;
     vitro_pickle_free(&pickle);
+    if (part->copy)
+        vitro_map_close(&part->map); /* nothing views it any more */
     return st;
 }
 

@@ -129,6 +129,20 @@ done:
     return st;
 }
 
+/* Class folders have no names to go by, so they come last. */
+static VitroStatus consider_folder(Search *s, const char *path)
+{
+    bool found = false;
+    VITRO_TRY(vitro_folder_detect(&found, path));
+    if (!found)
+        return VITRO_OK;
+    char *dir = vitro_strdup(path);
+    if (!dir)
+        return VITRO_NOMEM;
+    s->place = (VitroDataPlace){VITRO_DATA_FOLDER, VITRO_FORM_FOLDER, dir};
+    return VITRO_OK;
+}
+
 /* ---- what an error says about the folder ----------------------------------------------------- */
 
 static bool is_archive(const char *name)
@@ -206,8 +220,11 @@ static VitroStatus fail_unrecognised(const VitroDatasetOptions *options)
 
 VitroStatus vitro_data_detect(VitroDataPlace *place, const VitroDatasetOptions *options)
 {
-    /* Lists nothing, but tells a missing or unreadable folder from one without a data set. */
     VitroStatus st = VITRO_OK;
+    if (vitro_fs_is_file(options->path))
+        return vitro_fail(VITRO_E_IO, "%s: is a file, the folder of a data set was expected",
+                          options->path);
+    /* Lists nothing, but tells a missing or unreadable folder from one without a data set. */
     if (!vitro_fs_is_dir(options->path)) {
         VitroNameList none;
         VITRO_TRY(vitro_fs_list(&none, options->path));
@@ -218,18 +235,8 @@ VitroStatus vitro_data_detect(VitroDataPlace *place, const VitroDatasetOptions *
         for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++)
             VITRO_GOTO(consider(&search, &candidates[i], options));
     if (!search.place.dir &&
-        (options->kind == VITRO_DATA_AUTO || options->kind == VITRO_DATA_FOLDER)) {
-        bool found = false;
-        VITRO_GOTO(vitro_folder_detect(&found, options->path));
-        if (found) {
-            char *dir = vitro_strdup(options->path);
-            if (!dir) {
-                st = VITRO_NOMEM;
-                goto done;
-            }
-            search.place = (VitroDataPlace){VITRO_DATA_FOLDER, VITRO_FORM_FOLDER, dir};
-        }
-    }
+        (options->kind == VITRO_DATA_AUTO || options->kind == VITRO_DATA_FOLDER))
+        VITRO_GOTO(consider_folder(&search, options->path));
     if (!search.place.dir)
         return fail_unrecognised(options);
     *place = search.place;

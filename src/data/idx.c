@@ -292,6 +292,11 @@ VitroStatus vitro_idx_open(VitroDataset *ds, const VitroDataPlace *place, VitroS
     ds->self = idx;
     ds->ops = &idx_ops;
     VITRO_TRY(vitro_idx_find_images(&idx->path, place->dir, split));
+    if (!idx->path && split == VITRO_SPLIT_TRAIN)
+        return vitro_fail(VITRO_E_IO,
+                          "%s: the test images are there, train-images-idx3-ubyte[.gz] "
+                          "is not",
+                          place->dir);
     if (!idx->path)
         return VITRO_OK; /* no picture in this split */
     VITRO_TRY(idx_file_open(&idx->images, idx->path, 3));

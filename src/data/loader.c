@@ -174,7 +174,7 @@ static void work_once(VitroLoader *l, const Worker *w)
     if (st != VITRO_OK)
         record_failure(slot, st, failed);
     slot->left -= end - begin;
-    if (slot->left == 0 || l->busy == 0)
+    if (slot->left == 0 || (l->paused && l->busy == 0))
         pthread_cond_broadcast(&l->done);
 }
 
