@@ -95,15 +95,16 @@ void vt_fail(VtCase *c, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (!c->failed) {
-        printf("FAIL %s on %s\n", c->name, c->dev[VT_TESTED]->name);
-        printf("  repeat: VITRO_TEST_BACKEND=%s VITRO_CPU_MASK=0x%x VITRO_TEST_SEED=%llu "
-               "VITRO_TEST_CASE='%s' %s\n",
-               c->dev[VT_TESTED]->name, c->cpu_mask, (unsigned long long)c->seed, c->name,
-               program_invocation_name);
+    if (!c->failed)
         failed_cases++;
-    }
-    printf("  %s\n", text);
+    if (!c->failed && !c->quiet)
+        printf("FAIL %s on %s\n"
+               "  repeat: VITRO_TEST_BACKEND=%s VITRO_CPU_MASK=0x%x VITRO_TEST_SEED=%llu "
+               "VITRO_TEST_CASE='%s' %s\n",
+               c->name, c->dev[VT_TESTED]->name, c->dev[VT_TESTED]->name, c->cpu_mask,
+               (unsigned long long)c->seed, c->name, program_invocation_name);
+    if (!c->quiet)
+        printf("  %s\n", text);
     fflush(stdout);
     c->failed = true;
 }
@@ -255,12 +256,14 @@ static uint8_t *download(VtCase *c, const VtTensor *t, int s)
     uint8_t guard = t->kind == VT_INPUT ? GUARD_INPUT : GUARD_OUTPUT;
     vt_ok(c, c->dev[s]->ops->sync(c->dev[s]));
     vt_ok(c, c->dev[s]->ops->download(c->dev[s], host, t->block[s], size + 2 * GUARD));
+    size_t before = 0, after = 0;
     for (size_t i = 0; i < GUARD; i++) {
-        if (host[i] != guard)
-            vt_fail(c, "%s: byte %zu before the first was written", t->name, GUARD - i);
-        if (host[GUARD + size + i] != guard)
-            vt_fail(c, "%s: byte %zu after the last was written", t->name, i + 1);
+        before += host[i] != guard;
+        after += host[GUARD + size + i] != guard;
     }
+    if (before || after)
+        vt_fail(c, "%s: %zu bytes before the first element and %zu after the last were written",
+                t->name, before, after);
     memmove(host, host + GUARD, size);
     return host;
 }

@@ -55,6 +55,7 @@ typedef struct VtCase {
     uint64_t seed;
     char name[160];
     bool failed;
+    bool quiet; /* failures are counted, not printed: the harness's own test */
     int tensor_count, raw_count;
     VtTensor tensor[VT_MAX_TENSORS];
     struct {

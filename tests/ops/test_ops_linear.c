@@ -71,7 +71,8 @@ static void forward(VtCase *c, const Shape *z, const Variant *v)
         VitroEpilogue e = make_epilogue(c, s, z, v);
         e.pre = pre->t[s];
         e.residual = v->residual == RESIDUAL_IN_PLACE ? y->t[s] : residual->t[s];
-        prepare(c, s, &weight, w, M + (v->pre ? 3 : 0), VITRO_PREPARE_FORWARD, v->refresh);
+        /* a last, partial batch has fewer rows than were prepared for */
+        prepare(c, s, &weight, w, v->pre ? 3 * M + 2 : M, VITRO_PREPARE_FORWARD, v->refresh);
         vt_ok(c, dev->ops->linear(dev, y->t[s], x->t[s], &weight, &e));
         dev->ops->weight_release(dev, &weight);
     }
