@@ -16,6 +16,7 @@ static const struct {
     const VitroBackendOps *ops;
     bool has_fp64;
 } backends[] = {
+    {&vitro_backend_cpu, false},
     {&vitro_backend_ref, true},
 };
 enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
