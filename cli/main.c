@@ -13,6 +13,8 @@ typedef struct Command {
 } Command;
 
 static const Command commands[] = {
+    {"predict", "say what a model sees in pictures", cmd_predict},
+    {"eval", "measure a model on a data set", cmd_eval},
     {NULL, NULL, NULL},
 };
 
