@@ -48,8 +48,10 @@ static void print_option(const ArgOption *o, FILE *out)
                                   o->choices[i]);
     }
     const char *def = o->def_help ? o->def_help : o->type == ARG_FLAG ? NULL : o->def;
-    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s", o->help, choices, range[0] ? ", " : "", range,
-             def ? " (default " : "", def ? def : "", def && !*def ? "none" : "", def ? ")" : "");
+    bool both = range[0] && def;
+    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s", o->help, choices, range[0] || def ? " (" : "",
+             range, both ? "; " : "", def ? "default " : "", def ? def : "",
+             range[0] || def ? ")" : "");
     int at = fprintf(out, "  --%s %s", o->name, metavar(o));
     if (at > TEXT_COLUMN - 1) {
         fputc('\n', out);

@@ -29,7 +29,7 @@ typedef struct PredictArgs {
         .name = name_, .type = type_, .at = offsetof(PredictArgs, field_), __VA_ARGS__             \
     }
 
-static const ArgOption options[] = {
+static const ArgOption predict_options[] = {
     ROW("class-indices", ARG_TEXT, class_indices, .metavar = "FILE",
         .def_help = "the checkpoint's names, else class_indices.json beside the weights, else in "
                     "the current folder, else the index",
@@ -385,7 +385,7 @@ int cmd_predict(int argc, char **argv)
         .operand = "IMAGE",
         .min_operands = 1,
         .max_operands = ARG_ANY_NUMBER,
-        .groups = {{"Prediction", options, ARG_COUNT(options), &a},
+        .groups = {{"Prediction", predict_options, ARG_COUNT(predict_options), &a},
                    model_args_group(&a.model),
                    transform_args_group(&a.transform),
                    device_args_group(&a.device)},

@@ -18,18 +18,19 @@ image       base tensor image                           : base image
 data        base image data                             : base image data
 ckpt        base tensor ckpt                            : base checkpoint
 metrics     base image metrics                          : base image train
+info        base backend info                           : base
 cli         cli                                         : base device checkpoint image data model train vitro
 examples    examples                                    : base device checkpoint image data model train vitro
 # Libraries that only the named files may see.
 library dnnl.h              src/backend/cpu/onednn
 library dnnl_threadpool.h   src/backend/cpu/onednn
 library omp.h               src/backend/ src/kernels/
-library jpeglib.h           src/image/ src/base/version
-library png.h               src/image/ src/base/version
-library webp/decode.h       src/image/ src/base/version
-library webp/demux.h        src/image/ src/base/version
-library cairo.h             src/metrics/ src/image/ src/base/version
-library jansson.h           src/base/ src/ckpt/ src/model/ src/train/
+library jpeglib.h           src/image/ src/info/
+library png.h               src/image/ src/info/
+library webp/decode.h       src/image/ src/info/
+library webp/demux.h        src/image/ src/info/
+library cairo.h             src/metrics/ src/image/ src/info/
+library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/
 library cuda_runtime.h      src/backend/cuda/
 RULES
 )
