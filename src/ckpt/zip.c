@@ -23,6 +23,10 @@ enum {
     FLAG_DESCRIPTOR = 1 << 3 /* sizes and CRC follow the data; the local header has none */
 };
 
+/* What all compressed records together may hold. Weights compress badly; all zeros are a bomb. */
+#define MAX_INFLATION 16 /* times the file */
+#define SLACK         ((size_t)64 << 20)
+
 #define MAX_COUNT         (1 << 24)
 #define DEFLATE_MAX_RATIO 1032 /* 258 bytes from 2 bits: zlib's "Maximum Compression Factor" */
 
@@ -282,7 +286,7 @@ static VitroStatus read_all(VitroZip *zip, const Directory *d)
 VitroStatus vitro_zip_open(VitroZip *zip, const uint8_t *data, size_t size)
 {
     Directory d;
-    *zip = (VitroZip){.data = data};
+    *zip = (VitroZip){.data = data, .inflate_left = SLACK + MAX_INFLATION * size};
     VITRO_TRY(find_directory(&d, data, size));
     VitroStatus st = read_all(zip, &d);
     if (st != VITRO_OK)
@@ -317,7 +321,7 @@ int64_t vitro_zip_find(const VitroZip *zip, const char *name, size_t name_size)
 }
 
 /* Into a block of the claimed size, which DEFLATE's best ratio must make possible. */
-static VitroStatus inflate_entry(VitroZipEntry *e, const uint8_t *packed)
+static VitroStatus inflate_entry(VitroZip *zip, VitroZipEntry *e)
 {
     int len = e->name_size > 100 ? 100 : (int)e->name_size;
     if (e->size / DEFLATE_MAX_RATIO > e->packed_size)
@@ -327,10 +331,14 @@ static VitroStatus inflate_entry(VitroZipEntry *e, const uint8_t *packed)
     if (e->size > UINT32_MAX || e->packed_size > UINT32_MAX)
         return vitro_fail(VITRO_E_UNSUPPORTED,
                           "zip: record \"%.*s\" is compressed and beyond 4 GiB", len, e->name);
+    if (e->size > zip->inflate_left)
+        return vitro_fail(VITRO_E_FORMAT,
+                          "zip: compressed records hold more than %d times the file",
+                          MAX_INFLATION);
     uint8_t *out = vitro_malloc_aligned(e->size);
     if (!out)
         return VITRO_NOMEM;
-    z_stream z = {.next_in = (Bytef *)packed,
+    z_stream z = {.next_in = (Bytef *)zip->data + e->packed_at,
                   .avail_in = (uInt)e->packed_size,
                   .next_out = out,
                   .avail_out = (uInt)e->size};
@@ -341,6 +349,7 @@ static VitroStatus inflate_entry(VitroZipEntry *e, const uint8_t *packed)
     }
     if (rc == Z_STREAM_END && z.avail_out == 0 && z.avail_in == 0) {
         e->inflated = out;
+        zip->inflate_left -= e->size;
         return VITRO_OK;
     }
     vitro_free(out);
@@ -354,7 +363,7 @@ VitroStatus vitro_zip_bytes(VitroZip *zip, int64_t i, const uint8_t **out)
 {
     VitroZipEntry *e = &zip->entry[i];
     if (e->deflated && !e->inflated)
-        VITRO_TRY(inflate_entry(e, zip->data + e->packed_at));
+        VITRO_TRY(inflate_entry(zip, e));
     *out = e->deflated ? e->inflated : zip->data + e->packed_at;
     return VITRO_OK;
 }

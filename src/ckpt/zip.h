@@ -22,6 +22,7 @@ typedef struct VitroZipEntry {
 
 typedef struct VitroZip {
     const uint8_t *data;  /* the file; borrowed */
+    size_t inflate_left;  /* bytes that may still be inflated */
     VitroZipEntry *entry; /* in the order of the central directory */
     size_t count;
     uint32_t *by_name;               /* entry numbers, sorted by name */
