@@ -130,8 +130,8 @@ static VitroStatus choose_bitfields(Header *h)
                       h->bits, h->masks[0], h->masks[1], h->masks[2], h->masks[3]);
 }
 
-/* Reads the palette and, as Pillow does, takes one that is black and white for 1-bit grey and one
- * that is the ramp for 8-bit grey, whatever the bits per pixel say. */
+/* Reads the palette. One of black and white makes the pixels single bits, whatever the header says
+ * of bits per pixel: that is Pillow, and so are its other checks. */
 static VitroStatus read_palette(Header *h, const VitroEncoded *in)
 {
     size_t entry = h->size == 12 ? 3 : 4;
@@ -154,8 +154,8 @@ static VitroStatus read_palette(Header *h, const VitroEncoded *in)
     if (!grey && read > 256)
         return vitro_fail(VITRO_E_FORMAT, "%llu palette entries, at most 256 expected",
                           (unsigned long long)h->colors);
-    h->layout = !grey ? PALETTE : h->colors == 2 ? BITS : GREY;
-    h->depth = !grey ? h->bits : h->colors == 2 ? 1 : 8;
+    h->layout = !grey ? PALETTE : h->colors == 2 ? BITS : h->bits == 8 ? GREY : PALETTE;
+    h->depth = h->layout == BITS ? 1 : h->bits;
     if (h->pixels_at == 0)
         h->pixels_at = h->palette_at + entry * read;
     return VITRO_OK;
@@ -228,8 +228,6 @@ static void convert_row(const Header *h, VitroImage *image, int y, const uint8_t
 static VitroStatus read_raw(VitroImage *image, const Header *h, const VitroEncoded *in)
 {
     int64_t row_bytes = (h->width * h->depth + 7) / 8;
-    if (row_bytes > h->stride)
-        return vitro_fail(VITRO_E_UNSUPPORTED, "a grey palette with %d bits per pixel", h->bits);
     uint64_t need =
         h->pixels_at + (uint64_t)h->stride * (uint64_t)(h->height - 1) + (uint64_t)row_bytes;
     if (need > in->size)

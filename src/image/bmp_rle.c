@@ -40,11 +40,10 @@ static void put_run(Decoder *d, size_t n, uint8_t value)
 
 static bool put_literals(Decoder *d, size_t n)
 {
-    size_t bytes = d->in->four_bits ? n / 2 : n;
-    if (!have(d, bytes))
-        return false;
+    size_t bytes = d->in->four_bits ? n / 2 : n, left = d->in->size - d->at;
+    bool whole = bytes <= left; /* what there is of a truncated run still counts */
     const uint8_t *p = d->in->data + d->at;
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < (whole ? bytes : left); i++) {
         if (d->in->four_bits)
             put(d, 2, p[i] >> 4, p[i] & 15);
         else
@@ -53,7 +52,7 @@ static bool put_literals(Decoder *d, size_t n)
     d->x += n;
     d->at += bytes;
     d->at += d->at % 2; /* aligned to the file's 16-bit words */
-    return true;
+    return whole;
 }
 
 static bool jump(Decoder *d)
