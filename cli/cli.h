@@ -47,6 +47,7 @@ double cli_seconds(void);
 int cli_default_workers(int64_t batch_size);
 
 /* The commands. argv[0] is the command's name. They return the exit status. */
+int cmd_train(int argc, char **argv);
 int cmd_predict(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_bench(int argc, char **argv);

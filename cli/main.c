@@ -13,6 +13,7 @@ typedef struct Command {
 } Command;
 
 static const Command commands[] = {
+    {"train", "train a model on labelled pictures", cmd_train},
     {"predict", "say what a model sees in pictures", cmd_predict},
     {"eval", "measure a model on a data set", cmd_eval},
     {NULL, NULL, NULL},

@@ -30,7 +30,7 @@ static int end_line(TrainLog *log)
 static void put_number(TrainLog *log, const char *key, double value)
 {
     fprintf(log->jsonl, ", \"%s\": ", key);
-    json_number(log->jsonl, value);
+    put_json_number(log->jsonl, value);
 }
 
 int train_log_step(TrainLog *log, const StepRecord *r)
