@@ -117,11 +117,11 @@ static void print_json(const Eval *e)
     putchar('{');
     for (int i = 0; i < ARG_COUNT(figures); i++) {
         printf("\"%s\": ", figures[i].name);
-        json_number(stdout, figures[i].value);
+        put_json_number(stdout, figures[i].value);
         fputs(", ", stdout);
     }
     printf("\"images\": %" PRId64 ", \"images_per_second\": ", r->images);
-    json_number(stdout, images_per_second(r));
+    put_json_number(stdout, images_per_second(r));
     fputs(", \"per_class\": [", stdout);
     for (int64_t c = 0, shown = 0; c < r->class_count; c++) {
         char digits[24];
@@ -129,11 +129,11 @@ static void print_json(const Eval *e)
             continue;
         ClassFigures f = class_figures(r, c);
         fputs(shown++ ? ", {\"class\": " : "{\"class\": ", stdout);
-        json_string(stdout, name_of(e, c, digits));
+        put_json_string(stdout, name_of(e, c, digits));
         fputs(", \"precision\": ", stdout);
-        json_number(stdout, f.precision);
+        put_json_number(stdout, f.precision);
         fputs(", \"recall\": ", stdout);
-        json_number(stdout, f.recall);
+        put_json_number(stdout, f.recall);
         printf(", \"images\": %" PRId64 "}", f.images);
     }
     fputs("]}\n", stdout);

@@ -109,15 +109,15 @@ static void print_class_json(const Predict *p, const Result *r, int64_t place)
     char digits[24];
     int64_t index = r->ranked[place].index;
     fputs("\"class\": ", stdout);
-    json_string(stdout, class_name(&p->classes, index, digits));
+    put_json_string(stdout, class_name(&p->classes, index, digits));
     printf(", \"index\": %" PRId64 ", \"prob\": ", index);
-    json_float(stdout, r->prob[index]);
+    put_json_float(stdout, r->prob[index]);
 }
 
 static void print_json(const Predict *p, const Result *r)
 {
     fputs("{\"file\": ", stdout);
-    json_string(stdout, r->name);
+    put_json_string(stdout, r->name);
     if (r->ranked) {
         fputs(", ", stdout);
         print_class_json(p, r, 0);
@@ -131,7 +131,7 @@ static void print_json(const Predict *p, const Result *r)
     }
     if (!r->ranked || p->args->logits) {
         printf(", \"%s\": ", r->ranked ? "logits" : "features");
-        json_floats(stdout, r->out, p->outputs);
+        put_json_floats(stdout, r->out, p->outputs);
     }
     fputs("}\n", stdout);
 }
@@ -176,9 +176,9 @@ static void report_failure(Predict *p, const char *name, const char *reason)
         return;
     }
     fputs("{\"file\": ", stdout);
-    json_string(stdout, name);
+    put_json_string(stdout, name);
     fputs(", \"error\": ", stdout);
-    json_string(stdout, reason);
+    put_json_string(stdout, reason);
     fputs("}\n", stdout);
 }
 

@@ -29,7 +29,7 @@ static int utf8_length(const unsigned char *s)
     return too_long || surrogate || too_large ? 0 : n;
 }
 
-void json_string(FILE *out, const char *s)
+void put_json_string(FILE *out, const char *s)
 {
     if (!s) {
         fputs("null", out);
@@ -51,7 +51,7 @@ void json_string(FILE *out, const char *s)
     fputc('"', out);
 }
 
-void json_number(FILE *out, double v)
+void put_json_number(FILE *out, double v)
 {
     char text[40];
     if (!isfinite(v)) {
@@ -66,7 +66,7 @@ void json_number(FILE *out, double v)
     fputs(text, out);
 }
 
-void json_float(FILE *out, float v)
+void put_json_float(FILE *out, float v)
 {
     if (isfinite(v))
         fprintf(out, "%.9g", (double)v);
@@ -74,12 +74,12 @@ void json_float(FILE *out, float v)
         fputs("null", out);
 }
 
-void json_floats(FILE *out, const float *v, int64_t n)
+void put_json_floats(FILE *out, const float *v, int64_t n)
 {
     fputc('[', out);
     for (int64_t i = 0; i < n; i++) {
         fputs(i ? ", " : "", out);
-        json_float(out, v[i]);
+        put_json_float(out, v[i]);
     }
     fputc(']', out);
 }

@@ -11,14 +11,14 @@
 /* ---- JSON --------------------------------------------------------------------------------- */
 
 /* A string in quotes, escaped; bytes that are no UTF-8 become U+FFFD. NULL prints null. */
-void json_string(FILE *out, const char *s);
+void put_json_string(FILE *out, const char *s);
 /* The shortest of 9 to 17 significant digits that reads back as the same double; null where it is
  * not finite. */
-void json_number(FILE *out, double v);
+void put_json_number(FILE *out, double v);
 /* 9 significant digits, which read back as the same float; null where it is not finite. */
-void json_float(FILE *out, float v);
+void put_json_float(FILE *out, float v);
 /* [v, v, ...] */
-void json_floats(FILE *out, const float *v, int64_t n);
+void put_json_floats(FILE *out, const float *v, int64_t n);
 
 /* ---- numbers as the original prints them ---------------------------------------------------- */
 
