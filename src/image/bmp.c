@@ -130,8 +130,8 @@ static VitroStatus choose_bitfields(Header *h)
                       h->bits, h->masks[0], h->masks[1], h->masks[2], h->masks[3]);
 }
 
-/* Reads the palette. One of black and white makes the pixels single bits, whatever the header says
- * of bits per pixel: that is Pillow, and so are its other checks. */
+/* Reads the palette. As in Pillow, one of just black and white makes the pixels single bits,
+ * whatever the header says of bits per pixel. */
 static VitroStatus read_palette(Header *h, const VitroEncoded *in)
 {
     size_t entry = h->size == 12 ? 3 : 4;
@@ -157,7 +157,7 @@ static VitroStatus read_palette(Header *h, const VitroEncoded *in)
     h->layout = !grey ? PALETTE : h->colors == 2 ? BITS : h->bits == 8 ? GREY : PALETTE;
     h->depth = h->layout == BITS ? 1 : h->bits;
     if (h->pixels_at == 0)
-        h->pixels_at = h->palette_at + entry * read;
+        h->pixels_at = h->palette_at + entry * (size_t)h->colors;
     return VITRO_OK;
 }
 

@@ -150,7 +150,8 @@ static VitroStatus draw(VitroBuf *png, const VitroImage *image, int width, int h
     cairo_move_to(cr, fmax((page_width - text) / 2, MARGIN), size * 1.3);
     cairo_show_text(cr, title);
     VITRO_GOTO(check_cairo(cairo_status(cr)));
-    VITRO_GOTO(check_cairo(cairo_surface_write_to_png_stream(surface, append, png)));
+    cairo_status_t written = cairo_surface_write_to_png_stream(surface, append, png);
+    st = png->status ? png->status : check_cairo(written); /* who failed first has told why */
 done:
     cairo_destroy(cr);
     cairo_surface_destroy(surface);

@@ -6,7 +6,6 @@
 
 #include "image/decode.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include <zlib.h>
@@ -33,6 +32,12 @@ static uint32_t get32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* A letter, digit or underscore: what Pillow takes for a chunk's name. */
+static bool is_word(int c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
 /* Type and length of the chunk at `at`; `data` and `next` may lie beyond the file. */
 static bool chunk_header(Chunk *c, VitroPngFile file, size_t at)
 {
@@ -40,7 +45,7 @@ static bool chunk_header(Chunk *c, VitroPngFile file, size_t at)
         return false;
     const uint8_t *p = file.data + at;
     for (int i = 4; i < 8; i++)
-        if (!isalnum(p[i]) && p[i] != '_')
+        if (!is_word(p[i]))
             return false;
     c->size = get32(p);
     memcpy(c->type, p + 4, 4);

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The titled picture, read back: the picture's own pixels under a band with dark letters in it. */
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "vitro/image.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[] = "/tmp/vitro-test-plot-XXXXXX";
+
+static VitroImage picture(int width, int height, int channels)
+{
+    VitroImage image = {width, height, channels, NULL};
+    size_t n = (size_t)width * (size_t)height * (size_t)channels;
+    image.pixels = vitro_malloc(n);
+    assert_non_null(image.pixels);
+    for (size_t i = 0; i < n; i++)
+        image.pixels[i] = (uint8_t)(40 + i * 11 % 150); /* neither black nor white */
+    return image;
+}
+
+static VitroImage draw(const VitroImage *image, const char *title)
+{
+    VitroImage drawn = {0};
+    assert_int_equal(vitro_image_write_titled(path, image, title), VITRO_OK);
+    assert_int_equal(vitro_image_read(&drawn, path, 3, false), VITRO_OK);
+    return drawn;
+}
+
+static const uint8_t *pixel(const VitroImage *image, int x, int y)
+{
+    return image->pixels + ((size_t)y * (size_t)image->width + (size_t)x) * 3;
+}
+
+/* Dark pixels in the first rows: letters. */
+static int count_dark_above(const VitroImage *drawn, int rows)
+{
+    int dark = 0;
+    for (int y = 0; y < rows; y++)
+        for (int x = 0; x < drawn->width; x++)
+            dark += pixel(drawn, x, y)[0] < 100;
+    return dark;
+}
+
+static void test_small_is_enlarged(void **unused)
+{
+    (void)unused;
+    VitroImage digit = picture(28, 28, 1), drawn = draw(&digit, "class: 7 prob: 0.987");
+    assert_true(drawn.width >= 336 && drawn.height > 336);
+    int left = (drawn.width - 336) / 2, top = drawn.height - 336 - 12;
+    for (int y = 0; y < 336; y++)
+        for (int x = 0; x < 336; x++) {
+            const uint8_t *p = pixel(&drawn, left + x, top + y);
+            uint8_t v = digit.pixels[y / 12 * 28 + x / 12];
+            assert_true(p[0] == v && p[1] == v && p[2] == v);
+        }
+    assert_true(count_dark_above(&drawn, top) > 50);
+    vitro_image_deinit(&digit);
+    vitro_image_deinit(&drawn);
+}
+
+static void test_large_keeps_its_pixels(void **unused)
+{
+    (void)unused;
+    VitroImage photo = picture(400, 300, 3), drawn = draw(&photo, "class: L\xC3\xB6wenzahn");
+    int left = (drawn.width - 400) / 2, top = drawn.height - 300 - 12;
+    for (int y = 0; y < 300; y++)
+        assert_memory_equal(pixel(&drawn, left, top + y), photo.pixels + (size_t)y * 1200, 1200);
+    vitro_image_deinit(&drawn);
+    vitro_image_deinit(&photo);
+    photo = picture(5000, 7, 3);
+    drawn = draw(&photo, "wide");
+    assert_true(drawn.width < 2000);
+    vitro_image_deinit(&photo);
+    vitro_image_deinit(&drawn);
+}
+
+/* A title that is not UTF-8 is drawn all the same, and a long one widens the page. */
+static void test_odd_titles(void **unused)
+{
+    (void)unused;
+    VitroImage image = picture(30, 30, 3);
+    VitroImage plain = draw(&image, "a title that is long, and wider than the picture is: tulips");
+    VitroImage bad = draw(&image, "caf\xE9 \xED\xA0\x80 \xC0\x80 \xF5 \xE2\x82 tulips and tulips");
+    VitroImage none = draw(&image, "");
+    assert_true(plain.width > none.width);
+    assert_true(count_dark_above(&bad, 28) > 50);
+    assert_int_equal(count_dark_above(&none, 28), 0);
+    vitro_image_deinit(&image);
+    vitro_image_deinit(&plain);
+    vitro_image_deinit(&bad);
+    vitro_image_deinit(&none);
+}
+
+static void test_failures(void **unused)
+{
+    (void)unused;
+    VitroImage image = picture(30, 30, 3);
+    assert_int_equal(vitro_image_write_titled("/nonexistent/folder/p.png", &image, "t"),
+                     VITRO_E_IO);
+    VitroStatus st = VITRO_E_NOMEM;
+    for (uint64_t n = 1; st != VITRO_OK; n++) {
+        assert_int_equal(st, VITRO_E_NOMEM);
+        vitro_alloc_fail_at(n);
+        st = vitro_image_write_titled(path, &image, "t");
+    }
+    vitro_alloc_fail_at(0);
+    vitro_image_deinit(&image);
+}
+
+int main(void)
+{
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return 1;
+    close(fd);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small_is_enlarged), cmocka_unit_test(test_large_keeps_its_pixels),
+        cmocka_unit_test(test_odd_titles), cmocka_unit_test(test_failures)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path);
+    return failed;
+}
