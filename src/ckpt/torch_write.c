@@ -114,8 +114,7 @@ static void put_state(VitroBuf *b, const VitroTensorSource *tensors, int64_t cou
 typedef struct Writer {
     VitroZipWriter zip;
     char *folder;
-    uint64_t names_hash,
-        data_hash; /* FNV-1a; PyTorch hashes otherwise, but only compares equality */
+    uint64_t names_hash, data_hash; /* FNV-1a; the id they make is opaque to PyTorch */
 } Writer;
 
 static void hash(uint64_t *h, const void *data, size_t n)

@@ -286,6 +286,9 @@ static const struct {
     ONE(VITRO_OK, "",
         CALL("_rebuild_tensor_v3",
              STORAGE_OF("UntypedStorage", "0", "K\x18") "K\0K\6\x85K\1\x85\x89}ctorch\nfloat32\n")),
+    ONE(VITRO_OK, "", /* a tensor with attributes, of PyTorch 2 */
+        "ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\n"
+        "ctorch\nTensor\n(" STORAGE "K\0K\6\x85K\1\x85\x89}t}tR"),
     ONE(VITRO_E_FORMAT, "its element type is not that of its storage",
         CALL("_rebuild_tensor_v3", STORAGE "K\0K\6\x85K\1\x85\x89}ctorch\nint32\n")),
     ONE(VITRO_E_FORMAT, "it was saved from the meta device",
