@@ -141,7 +141,7 @@ static void find_orientation(const Decoder *d, VitroEncoded *in)
         if (m->data_length < 6 || memcmp(m->data, "Exif\0", 5) != 0)
             continue;
         int orientation = vitro_exif_orientation(m->data + 6, m->data_length - 6);
-        if (orientation)
+        if (orientation && m->data[5] == 0)
             in->orientation = orientation;
         return;
     }
