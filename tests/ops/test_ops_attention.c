@@ -21,7 +21,7 @@ typedef struct Shape {
 static VitroAttentionShape make_shape(VtCase *c, int s, const Shape *z, bool dropout)
 {
     VitroAttentionShape shape = {.heads = z->H,
-                                 .scale = z->scale > 0 ? z->scale : 1 / sqrt((double)z->Dh)};
+                                 .scale = z->scale != 0 ? z->scale : 1 / sqrt((double)z->Dh)};
     if (dropout)
         shape.dropout = (VitroDropout){
             .ratio = 0.25, .site = 7, .state = vt_raw(c, s, &drop_state, sizeof drop_state)};
@@ -79,12 +79,14 @@ static void cases_of_shape(VtCase *c, const Shape *z)
 static void cases(VtCase *c)
 {
     static const Shape small[] = {
-        {1, 2, 1, 1, 0},   {1, 2, 3, 4, 0},    {2, 3, 2, 3, 0},    {3, 5, 2, 7, 0},
-        {2, 7, 3, 8, 0},   {1, 8, 1, 16, 0},   {1, 9, 2, 17, 0},   {2, 17, 3, 20, 0},
-        {1, 16, 2, 32, 0}, {1, 17, 12, 64, 0}, {1, 33, 1, 80, 0},  {2, 50, 3, 64, 0},
-        {1, 5, 1, 97, 0},  {1, 65, 2, 48, 0},  {1, 10, 1, 130, 0}, {2, 17, 2, 16, 0.3},
-        {1, 17, 2, 16, 3}}; /* the last: scores beyond what exp can take in float32 */
-    static const Shape large[] = {{1, 197, 3, 64, 0}, {1, 145, 2, 80, 0}, {3, 50, 12, 64, 0}};
+        {1, 2, 1, 1, 0},    {1, 2, 3, 4, 0},    {2, 3, 2, 3, 0},    {3, 5, 2, 7, 0},
+        {2, 7, 3, 8, 0},    {1, 8, 1, 16, 0},   {1, 9, 2, 17, 0},   {2, 17, 3, 20, 0},
+        {1, 16, 2, 32, 0},  {1, 17, 12, 64, 0}, {1, 33, 1, 80, 0},  {2, 50, 3, 64, 0},
+        {1, 5, 1, 97, 0},   {1, 65, 2, 48, 0},  {1, 10, 1, 130, 0}, {2, 17, 2, 16, 0.3},
+        {1, 9, 2, 8, -0.5}, {1, 17, 2, 16, 3}}; /* the last: scores beyond what exp can take in
+                                                   float32 */
+    static const Shape large[] = {
+        {1, 197, 3, 64, 0}, {1, 145, 2, 80, 0}, {3, 50, 12, 64, 0}, {1, 577, 2, 16, 0}};
     for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
         cases_of_shape(c, &small[i]);
     for (size_t i = 0; i < sizeof large / sizeof large[0] && !c->reduced; i++)

@@ -115,6 +115,7 @@ static void cases(VtCase *c)
                                         {2, 17, 40}, {3, 17, 97}, {2, 50, 64}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         cases_of_tokens(c, shapes[i][0], shapes[i][1], shapes[i][2]);
+    cases_of_tokens(c, 2, 3, 1280);
     if (!c->reduced)
         cases_of_tokens(c, 1, 197, 768);
 }

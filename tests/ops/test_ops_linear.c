@@ -45,8 +45,10 @@ static void prepare(VtCase *c, int s, VitroWeight *weight, const VtTensor *w, in
                     int passes, bool refresh)
 {
     VitroDevice *dev = c->dev[s];
-    if (refresh)
+    if (refresh) { /* also in two steps: fewer rows and one pass first */
         vt_clear(c, w, s);
+        vt_ok(c, dev->ops->weight_prepare(dev, weight, 1, VITRO_PREPARE_FORWARD));
+    }
     vt_ok(c, dev->ops->weight_prepare(dev, weight, rows, passes));
     if (refresh) {
         vt_restore(c, w, s);
