@@ -142,12 +142,7 @@ FN float sum_across(vf a)
 }
 FN float max_across(vf a)
 {
-    float x[VL], m;
-    _mm512_storeu_ps(x, a);
-    m = x[0];
-    for (int i = 1; i < VL; i++)
-        m = m > x[i] ? m : x[i];
-    return m;
+    return _mm512_reduce_max_ps(a);
 }
 
 #elif VITRO_SIMD == VITRO_SIMD_AVX2
@@ -234,12 +229,9 @@ FN float sum_across(vf a)
 }
 FN float max_across(vf a)
 {
-    float x[VL], m;
-    _mm256_storeu_ps(x, a);
-    m = x[0];
-    for (int i = 1; i < VL; i++)
-        m = m > x[i] ? m : x[i];
-    return m;
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
 #else
