@@ -21,9 +21,9 @@ typedef struct VitroImage {
 
 VITRO_API void vitro_image_deinit(VitroImage *image);
 
-/* Decodes JPEG, PNG, WebP, BMP, PPM, PGM or PBM (told apart by their first bytes, not by a file name)
- * to `channels` = 1 or 3, as PIL.Image.open(f).convert("L" or "RGB"): first frame, alpha and colour
- * profile ignored; but 16-bit grey keeps its high byte, where Pillow would clip it. EXIF orientation
+/* Decodes JPEG, PNG, WebP, BMP, PPM, PGM or PBM (told apart by their first bytes, not by a name) to
+ * `channels` = 1 or 3, as PIL.Image.open(f).convert("L" or "RGB"): first frame, alpha and colour
+ * profile ignored; but 16-bit grey keeps its high byte where Pillow would clip it. EXIF orientation
  * is applied only where `exif`. `path` "-" is standard input. Truncated data is an error.
  * Errors: VITRO_E_IO, _FORMAT (damaged, or over 178 956 970 pixels), _UNSUPPORTED, _NOMEM. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_read(VitroImage *out, const char *path,
