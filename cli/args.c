@@ -17,6 +17,7 @@ const ArgOption *args_option(const ArgSpec *spec, int i, const ArgGroup **group)
         }
         i -= spec->groups[g].count;
     }
+    *group = NULL;
     return NULL;
 }
 
@@ -130,7 +131,7 @@ static int take_option(Args *args, int argc, char **argv, int *at)
     int i = find(args->spec, name);
     if (i < 0)
         return unknown_option(args->spec, argument, name);
-    const ArgGroup *group;
+    const ArgGroup *group = NULL;
     const ArgOption *option = args_option(args->spec, i, &group);
     const char *value = strchr(argument, '=');
     const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
@@ -178,8 +179,8 @@ static int check_operands(const ArgSpec *spec, int count, const char *const *ope
                          spec->max_operands ? "no more than " : "options only",
                          spec->max_operands ? spec->operand : "");
     if (count < spec->min_operands)
-        return cli_usage("vitro %s: found %d operands, expected %s; usage: vitro %s %s",
-                         spec->command, count, spec->operand, spec->command, spec->usage);
+        return cli_usage("vitro %s: found no %s; usage: vitro %s %s", spec->command, spec->operand,
+                         spec->command, spec->usage);
     return ARGS_RUN;
 }
 

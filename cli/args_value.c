@@ -181,16 +181,18 @@ void args_value_expected(const ArgOption *o, char *out, size_t size)
         [ARG_INT] = "a whole number",
         [ARG_INT64] = "a whole number",
         [ARG_REAL] = "a number",
-        [ARG_TEXT] = "a text that is not empty",
+        [ARG_TEXT] = "",
         [ARG_CHOICE] = "one of ",
-        [ARG_INTS] = "whole numbers with commas between them",
-        [ARG_CHOICES] = "some, with commas between them, of ",
-        [ARG_REALS] = "numbers with commas between them",
+        [ARG_INTS] = "up to 16 whole numbers with commas between them",
+        [ARG_CHOICES] = "up to 16, with commas between them, of ",
+        [ARG_REALS] = "up to 16 numbers with commas between them",
     };
     char more[512] = "", range[128];
     args_value_range(o, range, sizeof(range));
     if (o->type == ARG_CHOICE || o->type == ARG_CHOICES)
         join_choices(o, more, sizeof(more));
+    else if (o->type == ARG_TEXT)
+        snprintf(more, sizeof(more), "%s", o->metavar ? o->metavar : "a text");
     else if (range[0])
         snprintf(more, sizeof(more), "%s%s%s",
                  o->type == ARG_INTS || o->type == ARG_REALS ? "," : "",

@@ -2,6 +2,7 @@
 /* Errors, notes, memory and time for the commands. Knows no option and no command. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,18 @@ const char *cli_clean(char *out, size_t size, const char *s)
         out[n] = (unsigned char)s[n] < 0x20 || s[n] == 0x7f ? '?' : s[n];
     out[n] = 0;
     return out;
+}
+
+int cli_flush(void)
+{
+    static bool told;
+    errno = 0;
+    if (!fflush(stdout) && !ferror(stdout))
+        return CLI_OK;
+    if (!told)
+        cli_fail("standard output: %s", errno ? strerror(errno) : "cannot be written");
+    told = true;
+    return CLI_FAILED;
 }
 
 double cli_seconds(void)

@@ -40,6 +40,9 @@ char *cli_format(const char *fmt, ...) CLI_PRINTF(1, 2);
 /* Copies `s` for a terminal: control characters become '?', at most `size` bytes with the NUL. */
 const char *cli_clean(char *out, size_t size, const char *s);
 
+/* Writes out what stdout holds; a full disk is an error that is told once. */
+int cli_flush(void);
+
 /* Monotonic time in seconds. */
 double cli_seconds(void);
 

@@ -188,25 +188,25 @@ static void print_json(const Bench *b, const Figures *figures)
 {
     const BenchArgs *a = b->args;
     fputs("{\"device\": ", stdout);
-    json_string(stdout, vitro_device_describe(b->dev));
+    put_json_string(stdout, vitro_device_describe(b->dev));
     printf(", \"threads\": %d, \"macs\": %" PRId64 ", \"peak_gflops\": {",
            vitro_device_threads(b->dev), vitro_config_macs(&b->config));
     for (int i = 0; i < PRECISIONS; i++) {
         printf("%s\"%s\": ", i ? ", " : "", precision_names[i]);
-        json_number(stdout, i == FP32 ? b->peak : NAN);
+        put_json_number(stdout, i == FP32 ? b->peak : NAN);
     }
     fputs("}, \"results\": [", stdout);
     for (int i = 0; i < a->batch_sizes.count; i++) {
         printf("%s{\"mode\": \"%s\", \"precision\": \"fp32\", \"batch_size\": %" PRId64
                ", \"images_per_second\": ",
                i ? ", " : "", a->train ? "train" : "infer", a->batch_sizes.value[i]);
-        json_number(stdout, figures[i].images_per_second);
+        put_json_number(stdout, figures[i].images_per_second);
         fputs(", \"ms\": ", stdout);
-        json_number(stdout, figures[i].ms);
+        put_json_number(stdout, figures[i].ms);
         fputs(", \"gflops\": ", stdout);
-        json_number(stdout, figures[i].gflops);
+        put_json_number(stdout, figures[i].gflops);
         fputs(", \"efficiency\": ", stdout);
-        json_number(stdout, figures[i].efficiency);
+        put_json_number(stdout, figures[i].efficiency);
         putchar('}');
     }
     fputs("]}\n", stdout);

@@ -42,7 +42,7 @@ static const ArgOption predict_options[] = {
         .help = "draw the untransformed picture under its title; with several pictures a folder"),
     ROW("dump-input", ARG_TEXT, dump_input, .metavar = "FILE.npy",
         .help = "write the preprocessed tensor [N,C,S,S], float32; a picture that cannot be read "
-                "has no row"),
+                "has no row, and without a row there is no file"),
     ROW("batch-size", ARG_INT64, batch_size, .def = "8", .min = 1, .max = 65536,
         .help = "pictures per pass through the model"),
     ROW("workers", ARG_INT, workers, .min = 0, .max = 256,
@@ -294,9 +294,10 @@ static int run_batches(Predict *p, int64_t batch_size)
         for (int64_t i = 0; i < batch.count && !status; i++)
             status = report_picture(p, batch.index[i], batch.images + i * input_size,
                                     out + i * p->outputs);
+        if (!status)
+            status = cli_flush();
         if (status)
             break;
-        fflush(stdout);
     }
     free(out);
     return status;
@@ -328,7 +329,7 @@ static int run(Predict *p)
         status = pictures_open(&p->pictures, p->inputs, &transform, batch_size, workers);
     if (!status)
         status = run_batches(p, batch_size);
-    if (!status && a->dump_input)
+    if (!status && p->dump.rows > 0)
         status = npy_commit(&p->dump);
     return status;
 }

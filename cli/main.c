@@ -2,7 +2,6 @@
 /* `vitro`: finds the command in the table and runs it. What a command does is in cmd_<name>.c. */
 #include "args.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -82,8 +81,6 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL);
     vitro_set_log(log_line, NULL);
     int status = run(argc, argv);
-    errno = 0;
-    if (fflush(stdout) || ferror(stdout))
-        return cli_fail("standard output: %s", errno ? strerror(errno) : "write error");
-    return status;
+    int flushed = cli_flush();
+    return status ? status : flushed;
 }

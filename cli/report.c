@@ -51,6 +51,14 @@ void put_json_string(FILE *out, const char *s)
     fputc('"', out);
 }
 
+/* 1 is written 1.0: readers that tell the kinds apart see a real number every time. */
+static void put_real(FILE *out, const char *text)
+{
+    fputs(text, out);
+    if (!strpbrk(text, ".enN"))
+        fputs(".0", out);
+}
+
 void put_json_number(FILE *out, double v)
 {
     char text[40];
@@ -63,15 +71,14 @@ void put_json_number(FILE *out, double v)
         if (strtod(text, NULL) == v)
             break;
     }
-    fputs(text, out);
+    put_real(out, text);
 }
 
 void put_json_float(FILE *out, float v)
 {
-    if (isfinite(v))
-        fprintf(out, "%.9g", (double)v);
-    else
-        fputs("null", out);
+    char text[40];
+    snprintf(text, sizeof(text), "%.9g", (double)v);
+    put_real(out, isfinite(v) ? text : "null");
 }
 
 void put_json_floats(FILE *out, const float *v, int64_t n)

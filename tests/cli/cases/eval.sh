@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+try eval --weights model.pth --data-path flowers 2>&1 | sed -E 's/^speed .*/speed/; /^\[eval\]/d'
+try eval --weights model.pth --data-path flowers --split train --json --confusion c.csv |
+    sed '/^\[eval\]/d' | hide_numbers
+cat c.csv
+"$VITRO" eval --weights model.pth --data-path flowers --json 2>/dev/null | "$JSON_LINES"
+# A test batch alone is enough for --split val; its pictures have the model's size.
+"$VITRO" eval --weights cifar.pth --data-path . --json 2>/dev/null | "$JSON_LINES"

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+# One picture: a file. Several: a folder, where equal names are kept apart.
+try predict --weights model.pth --top-k 1 --plot one.png a.ppm
+try predict --weights model.pth --top-k 1 --plot new/folder a.ppm pictures/one.ppm a.ppm
+ls new/folder
+try predict --weights model.pth --top-k 1 --plot pictures a.ppm
+ls pictures
+try predict --weights model.pth --plot one.png a.ppm b.ppm
+try predict --weights model.pth --plot a.ppm/x.png a.ppm
+for f in one.png new/folder/*.png; do head -c 4 "$f" | tail -c 3; echo " $f"; done
