@@ -203,7 +203,7 @@ static int open_split(VitroDataset **out, const Session *s, VitroSplit split)
                                    .channels = s->config.in_channels,
                                    .exif = s->transform.exif};
     if (vitro_dataset_open(out, &options))
-        return cli_fail_lib();
+        return cli_fail("option --data-path: %s", vitro_last_error());
     cli_note("%s", vitro_dataset_describe(*out));
     return CLI_OK;
 }
@@ -292,31 +292,26 @@ static void print_settings(Session *s)
     printf("\nUsing %d dataloader workers every process\n", a->workers);
 }
 
-static void print_names(const char *label, char **names, int64_t count, const VitroModel *head_of)
+/* A list of strings as Python's repr() writes it. */
+static void print_names(char **names, int64_t count)
 {
     char shown[128];
-    const char *comma = "";
-    printf("%s=[", label);
-    for (int64_t i = 0; i < count; i++, comma = ", ")
-        printf("%s'%s'", comma, cli_clean(shown, sizeof(shown), names[i]));
-    for (int64_t i = 0; head_of && i < vitro_model_param_count(head_of); i++) {
-        const char *name = vitro_model_param(head_of, i).name;
-        if (strncmp(name, "head.", 5) == 0) {
-            printf("%s'%s'", comma, name);
-            comma = ", ";
-        }
+    putchar('[');
+    for (int64_t i = 0; i < count; i++) {
+        const char *quote = strchr(names[i], '\'') ? "\"" : "'";
+        cli_clean(shown, sizeof(shown), names[i]);
+        printf("%s%s%s%s", i ? ", " : "", quote, shown, quote);
     }
     putchar(']');
 }
 
-/* As PyTorch prints what load_state_dict(strict=False) returns. The original deletes the head from
- * the file's dict before: it is among the missing, at their end as in the model. */
-static void print_load_report(const VitroLoadReport *r, const VitroModel *model)
+/* As PyTorch prints what load_state_dict(strict=False) returns. */
+static void print_load_report(const VitroLoadReport *r)
 {
-    fputs("_IncompatibleKeys(", stdout);
-    print_names("missing_keys", r->missing, r->missing_count, model);
-    fputs(", ", stdout);
-    print_names("unexpected_keys", r->unexpected, r->unexpected_count, NULL);
+    fputs("_IncompatibleKeys(missing_keys=", stdout);
+    print_names(r->missing, r->missing_count);
+    fputs(", unexpected_keys=", stdout);
+    print_names(r->unexpected, r->unexpected_count);
     puts(")");
 }
 
@@ -356,7 +351,7 @@ static int make_model(Session *s)
     if (vitro_model_load(run->model, s->file.ckpt, &options, &report))
         return cli_fail_lib();
     if (!strict)
-        print_load_report(&report, run->model);
+        print_load_report(&report);
     vitro_load_report_deinit(&report);
     return CLI_OK;
 }
