@@ -15,6 +15,7 @@ static const Command commands[] = {
     {"train", "train a model on labelled pictures", cmd_train},
     {"predict", "say what a model sees in pictures", cmd_predict},
     {"eval", "measure a model on a data set", cmd_eval},
+    {"summary", "count parameters and operations", cmd_summary},
     {"bench", "measure speed", cmd_bench},
     {NULL, NULL, NULL},
 };

@@ -76,6 +76,15 @@ VITRO_API int64_t vitro_config_outputs(const VitroConfig *cfg);   /* K, or the f
 /* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. */
 VITRO_API int64_t vitro_config_macs(const VitroConfig *cfg);
 
+/* What a forward pass over one image costs, as fvcore's FlopCountAnalysis counts: one per
+ * multiply-add, LayerNorm five per element, all else nothing. */
+typedef struct VitroFlops {
+    int64_t conv, linear, matmul, layer_norm;
+} VitroFlops;
+VITRO_API VitroFlops vitro_config_flops(const VitroConfig *cfg);
+/* The same for one attention layer: `tokens` rows of `dim`; `proj`: with the output projection. */
+VITRO_API VitroFlops vitro_attention_flops(int64_t tokens, int64_t dim, bool proj);
+
 /* ---- what a checkpoint says of itself ------------------------------------------------------- */
 
 /* Owns its strings. Zero-initialise; end with vitro_card_deinit. */
@@ -133,6 +142,11 @@ typedef struct VitroParamInfo {
 /* In the order of the original's named_parameters(): 0 <= i < count. */
 VITRO_API int64_t vitro_model_param_count(const VitroModel *model);
 VITRO_API VitroParamInfo vitro_model_param(const VitroModel *model, int64_t i);
+/* The same for a model that need not exist: calls `fn` for each parameter; `info` is valid during
+ * the call. Errors: VITRO_E_ARG (configuration), _NOMEM. */
+typedef void (*VitroParamFn)(void *user, const VitroParamInfo *info);
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_each_param(const VitroConfig *cfg,
+                                                               VitroParamFn fn, void *user);
 /* Host copies, [count] float32. Not while a predictor or trainer runs. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_param_get(const VitroModel *model, int64_t i,
                                                              float *out);

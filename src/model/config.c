@@ -124,6 +124,21 @@ static VitroStatus check_ratio(const char *name, double value)
     return vitro_fail(VITRO_E_ARG, "%s is %g, not in [0, 1)", name, value);
 }
 
+/* So many operations for one image that their number would not fit 64 bits for a batch of them. */
+static VitroStatus check_work(const VitroConfig *cfg)
+{
+    double side = cfg->img_size / cfg->patch_size, T = side * side + 1, D = cfg->embed_dim;
+    double per_block = T * D * (4 * D + 2 * (double)vitro_config_mlp_width(cfg)) + 2 * T * T * D;
+    double patches = T * D * cfg->in_channels * cfg->patch_size * cfg->patch_size;
+    double work = cfg->depth * per_block + patches;
+    if (work <= 0x1p50)
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_ARG,
+                      "the model needs %.3g multiply-adds per image (%.0f tokens, embed_dim %d, "
+                      "depth %d), more than 2^50",
+                      work, T, cfg->embed_dim, cfg->depth);
+}
+
 VitroStatus vitro_config_validate(const VitroConfig *cfg)
 {
     VITRO_TRY(check_int("img_size", cfg->img_size, 1, 16384));
@@ -149,7 +164,8 @@ VitroStatus vitro_config_validate(const VitroConfig *cfg)
         return vitro_fail(VITRO_E_ARG, "act is %d: neither gelu nor gelu_tanh", (int)cfg->act);
     VITRO_TRY(check_ratio("drop_ratio", cfg->drop_ratio));
     VITRO_TRY(check_ratio("attn_drop_ratio", cfg->attn_drop_ratio));
-    return check_ratio("drop_path_ratio", cfg->drop_path_ratio);
+    VITRO_TRY(check_ratio("drop_path_ratio", cfg->drop_path_ratio));
+    return check_work(cfg);
 }
 
 static int64_t patches_of(const VitroConfig *cfg)
@@ -175,11 +191,27 @@ int64_t vitro_config_outputs(const VitroConfig *cfg)
     return cfg->representation_size ? cfg->representation_size : cfg->embed_dim;
 }
 
-int64_t vitro_config_macs(const VitroConfig *cfg)
+VitroFlops vitro_attention_flops(int64_t tokens, int64_t dim, bool proj)
+{
+    return (VitroFlops){.linear = tokens * dim * (3 * dim + (proj ? dim : 0)),
+                        .matmul = 2 * tokens * tokens * dim};
+}
+
+VitroFlops vitro_config_flops(const VitroConfig *cfg)
 {
     int64_t N = patches_of(cfg), T = N + 1, D = cfg->embed_dim, M = vitro_config_mlp_width(cfg);
-    int64_t R = cfg->representation_size, features = R ? R : D;
-    int64_t conv = N * D * cfg->in_channels * cfg->patch_size * cfg->patch_size;
-    int64_t block = T * D * (3 * D + D + 2 * M) + 2 * T * T * D;
-    return conv + cfg->depth * block + D * R + features * cfg->num_classes;
+    int64_t L = cfg->depth, R = cfg->representation_size, features = R ? R : D;
+    VitroFlops attention = vitro_attention_flops(T, D, true);
+    return (VitroFlops){
+        .conv = N * D * cfg->in_channels * cfg->patch_size * cfg->patch_size,
+        .linear = L * (attention.linear + 2 * T * D * M) + D * R + features * cfg->num_classes,
+        .matmul = L * attention.matmul,
+        .layer_norm = 5 * D * ((2 * L + 1) * T + (cfg->patch_norm ? N : 0)),
+    };
+}
+
+int64_t vitro_config_macs(const VitroConfig *cfg)
+{
+    VitroFlops f = vitro_config_flops(cfg);
+    return f.conv + f.linear + f.matmul;
 }

@@ -109,13 +109,32 @@ int64_t vitro_model_param_count(const VitroModel *m)
     return m->params.count;
 }
 
+static VitroParamInfo describe(const VitroParam *e)
+{
+    VitroParamInfo info = {.name = e->name, .rank = e->rank, .count = 1};
+    for (int k = 0; k < e->rank; k++) {
+        info.dim[k] = e->dim[k];
+        info.count *= e->dim[k];
+    }
+    return info;
+}
+
 VitroParamInfo vitro_model_param(const VitroModel *m, int64_t i)
 {
-    const VitroParam *e = &m->params.list[i];
-    VitroParamInfo info = {.name = e->name, .rank = e->rank, .count = vitro_tensor_count(e->slot)};
-    for (int k = 0; k < e->rank; k++)
-        info.dim[k] = e->dim[k];
-    return info;
+    return describe(&m->params.list[i]);
+}
+
+VitroStatus vitro_config_each_param(const VitroConfig *cfg, VitroParamFn fn, void *user)
+{
+    VITRO_TRY(vitro_config_validate(cfg));
+    VitroParams params;
+    VITRO_TRY(vitro_params_init(&params, cfg, VITRO_F32));
+    for (int64_t i = 0; i < params.count; i++) {
+        VitroParamInfo info = describe(&params.list[i]);
+        fn(user, &info);
+    }
+    vitro_params_deinit(&params);
+    return VITRO_OK;
 }
 
 VitroStatus vitro_model_param_get(const VitroModel *m, int64_t i, float *out)
