@@ -242,7 +242,8 @@ static int run(Bench *b)
     int status = device_args_open(&a->device, &b->dev);
     if (status)
         return status;
-    if (vitro_model_create(&b->model, b->dev, &b->config) || vitro_model_init(b->model, 0))
+    if (vitro_model_create(&b->model, b->dev, &b->config) ||
+        vitro_model_init(b->model, (uint64_t)a->device.seed))
         return cli_fail_lib();
     status = update_peak(b);
     for (int i = 0; i < a->batch_sizes.count && !status; i++)

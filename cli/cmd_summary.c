@@ -13,6 +13,7 @@ typedef struct SummaryArgs {
     int64_t batch_size;
     int dim, heads, tokens;
     ModelArgs model;
+    DeviceArgs device; /* of every command; counting needs none */
 } SummaryArgs;
 
 #define ROW(name_, type_, field_, ...)                                                             \
@@ -303,14 +304,15 @@ int cmd_summary(int argc, char **argv)
     SummaryArgs a = {0};
     ArgSpec spec = {
         .command = "summary",
-        .usage = "[--model-name NAME | --weights FILE | --list | --attention] [options]",
+        .usage = "[--model-name NAME | --weights FILE] [options]",
         .about = "Counts parameters and operations of a model, or shows what a file holds.\n\n"
                  "FLOPs are counted as fvcore does: one per multiply-add, LayerNorm five per\n"
                  "element. MACs are the products alone. Without --model-name:\n"
                  "vit_base_patch16_224_in21k.",
         .groups = {{"Summary", summary_options, ARG_COUNT(summary_options), &a},
                    {"One attention layer", attention_options, ARG_COUNT(attention_options), &a},
-                   model_args_group(&a.model)},
+                   model_args_group(&a.model),
+                   device_args_group(&a.device)},
     };
     Args args;
     int status = args_parse(&args, &spec, argc, argv);

@@ -21,12 +21,12 @@ static const ArgOption device_options[] = {
         .help = "implementation; ref is plain C with double sums, slow and simple"),
     ROW("threads", ARG_INT, threads, .min = 1, .max = 1024,
         .def_help = "all that the process may use", .help = "threads that compute"),
-    ROW("precision", ARG_CHOICE, precision, .def = "fp32", .choices = cli_precision_names,
-        .help = "arithmetic; fp64 needs --backend ref"),
     ROW("seed", ARG_INT64, seed, .def = "0", .min = 0, .max = INFINITY,
         .help = "of everything that is drawn"),
+    ROW("precision", ARG_CHOICE, precision, .def = "fp32", .choices = cli_precision_names,
+        .help = "arithmetic; fp64 needs --backend ref"),
 };
-#define BENCH_ROWS 3 /* the bench takes lists of precisions and draws nothing that matters */
+#define BENCH_ROWS 4 /* the bench takes lists of precisions, with an option of its own */
 
 ArgGroup device_args_group(DeviceArgs *d)
 {

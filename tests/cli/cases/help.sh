@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every command explains itself; every option of the contract is there.
 "$VITRO" --help | grep '^  [a-z]'
-for command in predict eval bench train; do
+for command in train predict eval summary bench; do
     "$VITRO" $command --help >text
     echo "$command: exit $?"
     head -n 1 text
@@ -20,5 +20,6 @@ transform="transform mean std interpolation crop-pct exif precision seed"
 has predict $model $transform class-indices top-k plot json logits batch-size dump-input
 has eval $model $transform data-path dataset split json confusion batch-size
 has bench $model batch-size precision train freeze-layers json
+has summary $model batch-size freeze-layers list json attention dim heads tokens proj
 has train $model $transform data-path dataset epochs batch-size lr lrf freeze-layers
 "$VITRO" predict --weights nowhere.pth a.ppm --help | head -n 1
