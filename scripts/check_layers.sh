@@ -15,12 +15,12 @@ nn          base tensor kernels backend nn              : base device model
 model       base tensor backend nn model ckpt           : base device checkpoint image model
 train       base tensor backend nn model ckpt data metrics image train : base device checkpoint image data model train
 image       base tensor image                           : base image
-data        base image data                             : base image data
+data        base image data                             : base image data download
 ckpt        base tensor ckpt                            : base checkpoint
 metrics     base image metrics                          : base image train
 info        base backend info                           : base
-cli         cli                                         : base device checkpoint image data model train vitro
-examples    examples                                    : base device checkpoint image data model train vitro
+cli         cli                                         : base device checkpoint image data download model train vitro
+examples    examples                                    : base device checkpoint image data download model train vitro
 # Libraries that only the named files may see.
 library dnnl.h              src/backend/cpu/onednn
 library dnnl_threadpool.h   src/backend/cpu/onednn
@@ -31,6 +31,9 @@ library webp/decode.h       src/image/ src/info/
 library webp/demux.h        src/image/ src/info/
 library cairo.h             src/metrics/ src/image/ src/info/
 library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/
+library curl/curl.h         src/data/http
+library archive.h           src/data/unpack
+library archive_entry.h     src/data/unpack
 library cuda_runtime.h      src/backend/cuda/
 RULES
 )

@@ -54,6 +54,9 @@ typedef struct VitroDataPlace {
  * Errors: VITRO_E_IO, _UNSUPPORTED (nothing recognised, or more than one data set), _NOMEM. */
 VitroStatus vitro_data_detect(VitroDataPlace *place, const VitroDatasetOptions *options);
 
+/* detect.c: does the folder `path` hold both splits of `kind`, or, for AUTO, any data set? */
+VitroStatus vitro_data_present(bool *present, const char *path, VitroDatasetKind kind);
+
 /* The sources. Each fills `ds`, whose kind, channels (0: the set's own) and exif are set; after a
  * failure the caller closes `ds`. A split that is not there leaves count 0. */
 VitroStatus vitro_cifar_open(VitroDataset *ds, const VitroDataPlace *place, VitroSplit split);

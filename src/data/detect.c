@@ -245,3 +245,24 @@ done:
     vitro_free(search.place.dir);
     return st;
 }
+
+VitroStatus vitro_data_present(bool *present, const char *path, VitroDatasetKind kind)
+{
+    bool any = kind == VITRO_DATA_AUTO;
+    *present = false;
+    for (size_t i = 0; !*present && i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+        const Candidate *c = &candidates[i];
+        bool train, val;
+        char *dir = *c->subdir ? vitro_path_join(path, c->subdir) : vitro_strdup(path);
+        if (!dir)
+            return VITRO_NOMEM;
+        VitroStatus st = has_split(&train, c, dir, VITRO_SPLIT_TRAIN);
+        if (st == VITRO_OK)
+            st = has_split(&val, c, dir, VITRO_SPLIT_VAL);
+        if (st == VITRO_OK)
+            *present = any ? train || val : train && val && candidate_kind(c, dir, kind) == kind;
+        vitro_free(dir);
+        VITRO_TRY(st);
+    }
+    return !*present && any ? vitro_folder_detect(present, path) : VITRO_OK;
+}
