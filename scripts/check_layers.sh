@@ -31,8 +31,8 @@ library webp/decode.h       src/image/ src/info/
 library webp/demux.h        src/image/ src/info/
 library cairo.h             src/metrics/ src/image/ src/info/
 library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/
-library curl/curl.h         src/data/http
-library archive.h           src/data/unpack
+library curl/curl.h         src/data/http src/info/
+library archive.h           src/data/unpack src/info/
 library archive_entry.h     src/data/unpack
 library cuda_runtime.h      src/backend/cuda/
 RULES

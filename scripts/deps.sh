@@ -15,6 +15,7 @@ for arg in "$@"; do
     esac
 done
 
+# An option is worth having, but its absence stops nothing: the build then lacks what it is for.
 # What to look for | its packages on: Debian | Fedora | Arch | Alpine | Homebrew
 needs() {
     cat <<'TABLE'
@@ -32,6 +33,8 @@ module:libwebpdemux|libwebp-dev|libwebp-devel|libwebp|libwebp-dev|webp
 module:cairo|libcairo2-dev|cairo-devel|cairo|cairo-dev|cairo
 module:jansson|libjansson-dev|jansson-devel|jansson|jansson-dev|jansson
 module:zlib|zlib1g-dev|zlib-devel|zlib|zlib-dev|zlib
+option:libcurl|libcurl4-openssl-dev|libcurl-devel|curl|curl-dev|curl
+option:libarchive|libarchive-dev|libarchive-devel|libarchive|libarchive-dev|libarchive
 module:cmocka|libcmocka-dev|libcmocka-devel|cmocka|cmocka-dev|cmocka
 font:any|fonts-dejavu-core|dejavu-sans-fonts|ttf-dejavu|font-dejavu|-
 TABLE
@@ -46,18 +49,27 @@ present() {
     case $1 in
     program:*) command -v "$name" ;;
     header:*) printf '#include <%s>\n' "$name" | gcc -fopenmp -E -x c - ;;
-    module:*) pkg-config --exists "$name" ;;
+    module:* | option:*) pkg-config --exists "$name" ;;
     font:*) find /usr/share/fonts /usr/local/share/fonts /Library/Fonts \
         \( -name '*.ttf' -o -name '*.otf' -o -name '*.ttc' \) | grep -q . ;;
     file:*) [ -f "$name" ] ;;
     esac >/dev/null 2>&1
 }
 
-# Column $1 (2: Debian, ...) of all that is missing; column 1: what was looked for.
+# Column $1 (2: Debian, ...) of all that is missing, or with "required" of all but the options;
+# column 1: what was looked for.
 missing() {
     needs | while read -r line; do
+        case ${2:-}:$line in required:option:*) continue ;; esac
         present "${line%%|*}" || echo "$line" | cut -d'|' -f"$1"
     done | grep -v '^-$' | sort -u | tr '\n' ' '
+}
+
+# Ends what cannot go further: with success where only options are missing.
+give_up() {
+    [ -z "$(missing 1 required)" ] || exit 1
+    echo "deps.sh: going on without $(missing 1)" >&2
+    exit 0
 }
 
 lacking=$(missing 1)
@@ -65,7 +77,7 @@ lacking=$(missing 1)
 
 if ! command -v apt-get >/dev/null; then
     echo "Vitro needs, and this system lacks: $lacking" >&2
-    echo "(module: a pkg-config name; dnnl.h is oneDNN's)" >&2
+    echo "(module, option: a pkg-config name; dnnl.h is oneDNN's; options may be left out)" >&2
     column=0
     for tool in dnf:3 pacman:4 apk:5 brew:6; do
         if command -v "${tool%:*}" >/dev/null; then
@@ -85,14 +97,14 @@ if ! command -v apt-get >/dev/null; then
         echo "Fashion-MNIST: https://github.com/zalandoresearch/fashion-mnist, then ./demo --data DIR" >&2
         ;;
     esac
-    exit 1
+    give_up
 fi
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || {
         echo "deps.sh: to install $(missing 2)this must run as root, or with sudo installed" >&2
-        exit 1
+        give_up
     }
     as_root=sudo
 fi
@@ -125,13 +137,16 @@ echo "installing $packages" >&2
 # The lists may be absent, or older than the archive: they are renewed only where that shows.
 # shellcheck disable=SC2086  # the packages are a list
 if ! known $packages || ! apt install --no-install-recommends $packages; then
-    apt update || { cat "$log" >&2; echo "deps.sh: apt-get update failed" >&2; exit 1; }
+    apt update || { cat "$log" >&2; echo "deps.sh: apt-get update failed" >&2; give_up; }
     apt install --no-install-recommends $packages || {
+        required=$(missing 2 required)
+        [ -n "$required" ] && apt install --no-install-recommends $required
+    } || {
         cat "$log" >&2
         echo "deps.sh: apt-get could not install: $packages" >&2
-        exit 1
+        give_up
     }
 fi
 
 lacking=$(missing 1)
-[ -z "$lacking" ] || { echo "deps.sh: still missing after apt-get: $lacking" >&2; exit 1; }
+[ -z "$lacking" ] || { echo "deps.sh: still missing after apt-get: $lacking" >&2; give_up; }
