@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weight files as containers of named tensors: PyTorch .pth (zip and legacy) and .safetensors. They
- * know nothing of ViTs; vitro/model.h gives the names a meaning. Files are told apart by their
- * first bytes. Reading never runs code from a file. */
+/* Weight files as containers of named tensors: PyTorch .pth (zip and legacy), .safetensors and
+ * NumPy .npz. They know nothing of ViTs; vitro/model.h gives the names a meaning. Files are told
+ * apart by their first bytes. Reading never runs code from a file. */
 #ifndef VITRO_CHECKPOINT_H
 #define VITRO_CHECKPOINT_H
 
@@ -52,7 +52,7 @@ VITRO_API void vitro_checkpoint_close(VitroCheckpoint *ckpt); /* NULL is fine */
 
 VITRO_API const char *vitro_checkpoint_path(const VitroCheckpoint *ckpt);
 VITRO_API const char *
-vitro_checkpoint_format(const VitroCheckpoint *ckpt); /* "pth" | "safetensors" */
+vitro_checkpoint_format(const VitroCheckpoint *ckpt); /* "pth" | "safetensors" | "npz" */
 VITRO_API int64_t vitro_checkpoint_count(const VitroCheckpoint *ckpt);
 /* The i-th tensor, in the file's own order; 0 <= i < count. */
 VITRO_API const VitroTensorInfo *vitro_checkpoint_info(const VitroCheckpoint *ckpt, int64_t i);
@@ -70,8 +70,8 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_read_raw(const VitroChec
  * checksum is verified by the first call. Aligned to the element size at least, or NULL. */
 VITRO_API const void *vitro_checkpoint_data(const VitroCheckpoint *ckpt, int64_t i);
 
-/* What the file says of itself: the text of <stem>/vitro.json (.pth) or of the `vitro` key of
- * __metadata__ (.safetensors). NULL where absent. Borrowed. */
+/* What the file says of itself: the text of the record <stem>/vitro.json (.pth) or vitro.json
+ * (.npz) or of the `vitro` key of __metadata__ (.safetensors). NULL where absent. Borrowed. */
 VITRO_API const char *vitro_checkpoint_metadata(const VitroCheckpoint *ckpt);
 /* Any other string of a .safetensors file's __metadata__. NULL where absent. Borrowed. */
 VITRO_API const char *vitro_checkpoint_metadata_key(const VitroCheckpoint *ckpt, const char *key);
@@ -87,7 +87,8 @@ typedef struct VitroTensorSource {
 
 typedef enum VitroCheckpointFormat {
     VITRO_FORMAT_PTH = 0, /* zip form of torch.save: an OrderedDict, loads with weights_only */
-    VITRO_FORMAT_SAFETENSORS = 1
+    VITRO_FORMAT_SAFETENSORS = 1,
+    VITRO_FORMAT_NPZ = 2 /* as numpy.savez; bfloat16 as "|V2", which NumPy itself lacks */
 } VitroCheckpointFormat;
 
 /* Writes `count` tensors and, if not NULL, `metadata` (JSON text), whole or not at all. The bytes
@@ -96,6 +97,20 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_write(const char *path,
                                                               VitroCheckpointFormat format,
                                                               const VitroTensorSource *tensors,
                                                               int64_t count, const char *metadata);
+
+/* The format that the extension of `path` states: .pth, .pt or .bin, .safetensors, .npz in any
+ * case. VITRO_E_ARG: another. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_format_of(VitroCheckpointFormat *out,
+                                                                  const char *path);
+
+/* Writes the tensors of `ckpt` in its order, and `metadata` (NULL: the checkpoint's own). Elements
+ * keep their bits; but where `floats` is not NULL, floats are rounded to *floats (VITRO_F32, _F16
+ * or _BF16) as PyTorch's to() does. `path` may be the checkpoint's own file. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_convert(const VitroCheckpoint *ckpt,
+                                                                const char *path,
+                                                                VitroCheckpointFormat format,
+                                                                const VitroDtype *floats,
+                                                                const char *metadata);
 
 #ifdef __cplusplus
 }

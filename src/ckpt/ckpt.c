@@ -13,6 +13,7 @@
 static const VitroCkptFormat *const formats[] = {
     [VITRO_FORMAT_PTH] = &vitro_ckpt_torch,
     [VITRO_FORMAT_SAFETENSORS] = &vitro_ckpt_safetensors,
+    [VITRO_FORMAT_NPZ] = &vitro_ckpt_npz,
 };
 
 enum { FORMAT_COUNT = sizeof(formats) / sizeof(formats[0]) };
@@ -152,13 +153,14 @@ static VitroStatus index_names(VitroCheckpoint *ckpt)
 
 static VitroStatus read_structure(VitroCheckpoint *ckpt)
 {
-    for (size_t i = 0; i < FORMAT_COUNT && !ckpt->format; i++)
+    /* .pth comes last: every zip archive that is no .npz is taken for one, and told what it lacks.
+     */
+    for (size_t i = FORMAT_COUNT; i-- > 0 && !ckpt->format;)
         if (formats[i]->sniff(ckpt->map.data, ckpt->map.size))
             ckpt->format = formats[i];
     if (!ckpt->format)
-        return vitro_fail(VITRO_E_FORMAT, ckpt->map.size
-                                              ? "is neither a .pth nor a .safetensors file"
-                                              : "is empty");
+        return vitro_fail(VITRO_E_FORMAT,
+                          ckpt->map.size ? "is no .pth, .safetensors or .npz file" : "is empty");
     VITRO_TRY(ckpt->format->open(ckpt));
     strip_prefixes(ckpt);
     return index_names(ckpt);

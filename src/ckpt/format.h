@@ -30,7 +30,7 @@ struct VitroCheckpoint {
     int64_t *by_name;
     size_t names_size; /* bytes of all names */
     char *metadata;    /* owned; NULL: none */
-    VitroZip zip;      /* .pth in zip form; else zeroed */
+    VitroZip zip;      /* .npz, .pth in zip form; else zeroed */
     void *json;        /* .safetensors: its __metadata__ (json_t) */
 };
 
@@ -46,7 +46,7 @@ struct VitroCkptFormat {
                          int64_t count, const char *metadata);
 };
 
-extern const VitroCkptFormat vitro_ckpt_torch, vitro_ckpt_safetensors;
+extern const VitroCkptFormat vitro_ckpt_torch, vitro_ckpt_safetensors, vitro_ckpt_npz;
 
 /* Appends a copy of `t` under a name of `name_size` bytes, which must be UTF-8 without NUL.
  * info.name, info.count (from the dims), name, contiguous are computed here. */

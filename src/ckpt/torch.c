@@ -71,10 +71,6 @@ static VitroStatus find_folder(Archive *a)
         a->folder_size = (size_t)(slash - first->name);
         return VITRO_OK;
     }
-    if (a->zip->count && first->name_size > 4 &&
-        memcmp(first->name + first->name_size - 4, ".npy", 4) == 0)
-        return vitro_fail(VITRO_E_UNSUPPORTED, "is a NumPy archive (.npz); only .pth and "
-                                               ".safetensors files are read");
     return vitro_fail(VITRO_E_FORMAT, "is a zip archive, but not of PyTorch: no data.pkl");
 }
 

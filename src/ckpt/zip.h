@@ -63,6 +63,10 @@ void vitro_zip_writer_init(VitroZipWriter *w, VitroReplace *file);
 /* *crc, if not NULL, is the record's checksum. */
 VitroStatus vitro_zip_writer_add(VitroZipWriter *w, const char *name, const void *data, size_t size,
                                  uint32_t *crc);
+/* A record of `head` and `data`, one behind the other. */
+VitroStatus vitro_zip_writer_add_two(VitroZipWriter *w, const char *name, const void *head,
+                                     size_t head_size, const void *data, size_t size,
+                                     uint32_t *crc);
 VitroStatus vitro_zip_writer_finish(VitroZipWriter *w);
 void vitro_zip_writer_deinit(VitroZipWriter *w);
 

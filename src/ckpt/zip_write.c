@@ -105,21 +105,30 @@ void vitro_zip_writer_init(VitroZipWriter *w, VitroReplace *file)
     vitro_buf_init(&w->directory, MAX_DIRECTORY);
 }
 
-VitroStatus vitro_zip_writer_add(VitroZipWriter *w, const char *name, const void *data, size_t size,
-                                 uint32_t *crc_out)
+VitroStatus vitro_zip_writer_add_two(VitroZipWriter *w, const char *name, const void *head,
+                                     size_t head_size, const void *data, size_t size,
+                                     uint32_t *crc_out)
 {
     if (strlen(name) > 0xffff)
         return vitro_fail(VITRO_E_ARG, "zip: a record's name of %zu bytes, at most 65535 fit",
                           strlen(name));
     uint64_t at = w->file->written;
-    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), data, size);
-    VITRO_TRY(write_local(w, name, crc, size));
+    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), head, head_size);
+    crc = (uint32_t)crc32_z(crc, data, size);
+    VITRO_TRY(write_local(w, name, crc, (uint64_t)head_size + size));
+    VITRO_TRY(vitro_replace_write(w->file, head, head_size));
     VITRO_TRY(vitro_replace_write(w->file, data, size));
-    VITRO_TRY(note_entry(w, name, crc, size, at));
+    VITRO_TRY(note_entry(w, name, crc, (uint64_t)head_size + size, at));
     w->count++;
     if (crc_out)
         *crc_out = crc;
     return VITRO_OK;
+}
+
+VitroStatus vitro_zip_writer_add(VitroZipWriter *w, const char *name, const void *data, size_t size,
+                                 uint32_t *crc)
+{
+    return vitro_zip_writer_add_two(w, name, "", 0, data, size, crc);
 }
 
 VitroStatus vitro_zip_writer_finish(VitroZipWriter *w)
