@@ -16,6 +16,7 @@ static const Command commands[] = {
     {"predict", "say what a model sees in pictures", cmd_predict},
     {"eval", "measure a model on a data set", cmd_eval},
     {"summary", "count parameters and operations", cmd_summary},
+    {"convert", "write a weight file in another format, list its tensors", cmd_convert},
     {"bench", "measure speed", cmd_bench},
     {NULL, NULL, NULL},
 };

@@ -176,7 +176,7 @@ static void test_refused(void **state)
         {GOLDEN "quantized.pth", VITRO_E_UNSUPPORTED,
          "tensor \"q\": is made by _rebuild_qtensor, which is no plain tensor"},
         {GOLDEN "locked.zip", VITRO_E_UNSUPPORTED, "zip: record \"a/data.pkl\" is encrypted"},
-        {"tests/golden/pickle/p2.pkl", VITRO_E_FORMAT, "is neither a .pth nor a .safetensors file"},
+        {"tests/golden/pickle/p2.pkl", VITRO_E_FORMAT, "is no .pth, .safetensors or .npz file"},
         {"tests/golden", VITRO_E_IO, "is a directory, a regular file was expected"},
         {"tests/golden/absent.pth", VITRO_E_IO, "cannot open: No such file or directory"},
     };

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every command explains itself; every option of the contract is there.
 "$VITRO" --help | grep '^  [a-z]'
-for command in train predict eval summary bench; do
+for command in train predict eval summary convert bench; do
     "$VITRO" $command --help >text
     echo "$command: exit $?"
     head -n 1 text
@@ -19,6 +19,7 @@ model="model-name weights img-size patch-size in-channels num-classes embed-dim 
 transform="transform mean std interpolation crop-pct exif precision seed"
 has predict $model $transform class-indices top-k plot json logits batch-size dump-input
 has eval $model $transform data-path dataset split json confusion batch-size
+has convert list dtype
 has bench $model batch-size precision train freeze-layers json
 has summary $model batch-size freeze-layers list json attention dim heads tokens proj
 has train $model $transform data-path dataset epochs batch-size lr lrf freeze-layers
