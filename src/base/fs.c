@@ -76,6 +76,11 @@ VitroStatus vitro_fs_read(VitroBuf *b, const char *path)
 VitroStatus vitro_replace_begin(VitroReplace *r, const char *path)
 {
     *r = (VitroReplace){.fd = -1};
+    struct stat info;
+    /* A rename would put a plain file in the place of a device, a pipe or an empty folder. */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return vitro_fail(VITRO_E_IO, "%s: is %s, a file to write was expected", path,
+                          S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe");
     r->path = vitro_strdup(path);
     r->temp_path = vitro_asprintf("%s.tmp-XXXXXX", path);
     if (!r->path || !r->temp_path) {

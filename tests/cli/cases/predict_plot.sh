@@ -8,3 +8,11 @@ ls pictures
 try predict --weights model.pth --plot one.png a.ppm b.ppm
 try predict --weights model.pth --plot a.ppm/x.png a.ppm
 for f in one.png new/folder/*.png; do head -c 4 "$f" | tail -c 3; echo " $f"; done
+# What is no file is not replaced by one.
+mkfifo pipe
+try predict --weights model.pth --top-k 1 --plot pipe a.ppm
+try predict --weights model.pth --top-k 1 --dump-input pipe a.ppm
+try convert model.pth pipe
+mkfifo pipe.pth
+try convert model.pth pipe.pth
+ls -F | grep pipe
