@@ -91,7 +91,7 @@ typedef struct VitroKernels {
     void (*adamw)(float *p, const float *g, float *m, float *v, int64_t n,
                   const VitroAdamwNumbers *s);
 
-    /* `rounds` times VITRO_PEAK_FLOPS operations in registers; returns a number that depends on
+    /* `rounds` times peak_flops operations in registers; returns a number that depends on
      * all of them. */
     float (*peak)(int64_t rounds);
     int64_t peak_flops; /* operations in one round */

@@ -19,7 +19,8 @@ typedef struct Job {
     const VitroKernels *kernels;
     const VitroAttentionShape *shape;
     int64_t T, H, Dh, D;
-    int64_t ld; /* of a row of T scores, and of k^T */
+    int64_t width; /* T in whole cache lines: columns of scores that are computed */
+    int64_t ld;    /* between rows of scores, and of k^T */
     float scale;
     const float *qkv, *ctx, *dctx;
     float *out, *dqkv, *lse;
@@ -42,9 +43,8 @@ static Job make_job(VitroDevice *dev, VitroTensor qkv, const VitroAttentionShape
     job.Dh = job.D / job.H;
     assert(job.Dh * job.H * 3 == qkv.dim[2]);
     /* Not a multiple of two lines: rows of a power of two would share few cache sets. */
-    job.ld = round_up(job.T, LINE);
-    if (job.ld % (2 * LINE) == 0)
-        job.ld += LINE;
+    job.width = round_up(job.T, LINE);
+    job.ld = job.width % (2 * LINE) ? job.width : job.width + LINE;
     return job;
 }
 
@@ -67,7 +67,7 @@ static void forward_rows(const Job *j, int64_t b, int64_t h, int64_t first, int6
     float inverse_sum[FORWARD_ROWS];
 
     kernels->gemm(&(VitroGemm){.m = rows,
-                               .n = j->ld,
+                               .n = j->width,
                                .k = j->Dh,
                                .c = scores,
                                .ldc = j->ld,
@@ -210,7 +210,7 @@ static void backward_rows(const Job *j, const Backward *w, int64_t b, int64_t h,
     float *dq = j->dqkv + (b * j->T + first) * D3 + h * j->Dh;
 
     const VitroGemm scores = {.m = rows,
-                              .n = j->ld,
+                              .n = j->width,
                               .k = j->Dh,
                               .c = w->p,
                               .ldc = j->ld,
