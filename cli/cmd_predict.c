@@ -39,7 +39,8 @@ static const ArgOption predict_options[] = {
     ROW("json", ARG_FLAG, json, .help = "one JSON line per picture"),
     ROW("logits", ARG_FLAG, logits, .help = "show the logits too"),
     ROW("plot", ARG_TEXT, plot, .metavar = "FILE.png",
-        .help = "draw the untransformed picture under its title; with several pictures a folder"),
+        .help = "draw the untransformed picture under its title, and the classes' probabilities; "
+                "with several pictures a folder"),
     ROW("dump-input", ARG_TEXT, dump_input, .metavar = "FILE.npy",
         .help = "write the preprocessed tensor [N,C,S,S], float32; a picture that cannot be read "
                 "has no row, and without a row there is no file"),
@@ -211,14 +212,30 @@ static char *plot_path(Predict *p, const char *name)
     return path;
 }
 
-static int draw(Predict *p, int64_t i, const char *text)
+/* The picture under its title, with a bar for each class that is shown. */
+static int plot(VitroImage *page, const Predict *p, const Result *r, const VitroImage *picture,
+                const char *text)
 {
-    VitroImage picture = {0};
+    VitroPlotBar bars[VITRO_PLOT_MAX_BARS];
+    char digits[VITRO_PLOT_MAX_BARS][24];
+    int count = (int)(r->shown < VITRO_PLOT_MAX_BARS ? r->shown : VITRO_PLOT_MAX_BARS);
+    for (int i = 0; i < count; i++) {
+        int64_t index = r->ranked[i].index;
+        bars[i] = (VitroPlotBar){class_name(&p->classes, index, digits[i]), (double)r->prob[index]};
+    }
+    return vitro_plot_prediction(page, picture, text, bars, count) ? cli_fail_lib() : CLI_OK;
+}
+
+static int draw(Predict *p, int64_t i, const Result *r, const char *text)
+{
+    VitroImage picture = {0}, page = {0};
     char *path = plot_path(p, p->inputs->names[i]);
-    int status = CLI_OK;
-    if (pictures_read(&p->pictures, i, 3, &picture) ||
-        vitro_image_write_titled(path, &picture, text))
+    int status = pictures_read(&p->pictures, i, 3, &picture) ? cli_fail_lib() : CLI_OK;
+    if (!status)
+        status = plot(&page, p, r, &picture, text);
+    if (!status && vitro_image_write_png(path, &page))
         status = cli_fail_lib();
+    vitro_image_deinit(&page);
     vitro_image_deinit(&picture);
     free(path);
     return status;
@@ -274,7 +291,7 @@ static int report_picture(Predict *p, int64_t i, const float *input, const float
         print_json(p, &r);
     else
         print_text(p, &r, first_line);
-    int status = p->args->plot ? draw(p, i, first_line) : CLI_OK;
+    int status = p->args->plot ? draw(p, i, &r, first_line) : CLI_OK;
     free(first_line);
     free(r.prob);
     free(r.ranked);

@@ -15,12 +15,13 @@ nn          base tensor kernels backend nn              : base device model
 model       base tensor backend nn model ckpt           : base device checkpoint image model
 train       base tensor backend nn model ckpt data metrics image train : base device checkpoint image data model train
 image       base tensor image                           : base image
+plot        base image plot                             : base image plot
 data        base image data                             : base image data download
 ckpt        base tensor ckpt                            : base checkpoint
 metrics     base image metrics                          : base image train
 info        base backend info                           : base
-cli         cli                                         : base device checkpoint image data download model train vitro
-examples    examples                                    : base device checkpoint image data download model train vitro
+cli         cli                                         : base device checkpoint image data download model plot train vitro
+examples    examples                                    : base device checkpoint image data download model plot train vitro
 # Libraries that only the named files may see.
 library dnnl.h              src/backend/cpu/onednn
 library dnnl_threadpool.h   src/backend/cpu/onednn
@@ -29,7 +30,7 @@ library jpeglib.h           src/image/ src/info/
 library png.h               src/image/ src/info/
 library webp/decode.h       src/image/ src/info/
 library webp/demux.h        src/image/ src/info/
-library cairo.h             src/metrics/ src/image/ src/info/
+library cairo.h             src/plot/ src/info/
 library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/
 library curl/curl.h         src/data/http src/info/
 library archive.h           src/data/unpack src/info/

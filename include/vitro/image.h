@@ -100,10 +100,9 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_augment_apply(float *out, const Vit
                                                            const VitroTransform *t,
                                                            const VitroAugment *a);
 
-/* Draws `image` under a one-line UTF-8 title and writes it as PNG, whole or not at all. */
-VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_write_titled(const char *png_path,
-                                                                const VitroImage *image,
-                                                                const char *title);
+/* Writes `image` as PNG, 8-bit grey or RGB, whole or not at all; equal pixels give equal bytes. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_write_png(const char *path,
+                                                             const VitroImage *image);
 
 #ifdef __cplusplus
 }

@@ -34,6 +34,7 @@
 #include "vitro/download.h"
 #include "vitro/image.h"
 #include "vitro/model.h"
+#include "vitro/plot.h"
 #include "vitro/train.h"
 
 #endif

@@ -26,6 +26,9 @@ VitroStatus vitro_webp_decode(VitroImage *out, VitroEncoded *in);
 VitroStatus vitro_bmp_decode(VitroImage *out, VitroEncoded *in);
 VitroStatus vitro_pnm_decode(VitroImage *out, VitroEncoded *in);
 
+/* A PNG file in memory, `*size` bytes; vitro_free it. */
+VitroStatus vitro_png_encode(uint8_t **out, size_t *size, const VitroImage *image);
+
 /* Refuses sides below 1 and more than VITRO_MAX_PIXELS; allocates nothing. */
 VitroStatus vitro_image_check_size(int64_t width, int64_t height);
 /* The same, then a new picture with undefined pixels. */

@@ -2,7 +2,7 @@
 /* The titled picture, read back: the picture's own pixels under a band with dark letters in it. */
 #include "base/alloc.h"
 #include "base/fs.h"
-#include "vitro/image.h"
+#include "vitro/plot.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,9 +28,15 @@ static VitroImage picture(int width, int height, int channels)
 
 static VitroImage draw(const VitroImage *image, const char *title)
 {
-    VitroImage drawn = {0};
-    assert_int_equal(vitro_image_write_titled(path, image, title), VITRO_OK);
+    VitroImage page = {0}, drawn = {0};
+    assert_int_equal(vitro_plot_prediction(&page, image, title, NULL, 0), VITRO_OK);
+    assert_int_equal(vitro_image_write_png(path, &page), VITRO_OK);
     assert_int_equal(vitro_image_read(&drawn, path, 3, false), VITRO_OK);
+    assert_int_equal(drawn.width, page.width);
+    assert_int_equal(drawn.height, page.height);
+    size_t bytes = (size_t)page.width * (size_t)page.height * 3;
+    assert_memory_equal(drawn.pixels, page.pixels, bytes);
+    vitro_image_deinit(&page);
     return drawn;
 }
 
@@ -103,13 +109,19 @@ static void test_failures(void **unused)
 {
     (void)unused;
     VitroImage image = picture(30, 30, 3);
-    assert_int_equal(vitro_image_write_titled("/nonexistent/folder/p.png", &image, "t"),
-                     VITRO_E_IO);
+    VitroPlotBar bar = {"tulips", 0.5};
+    VitroImage page = {0};
+    assert_int_equal(vitro_image_write_png("/nonexistent/folder/p.png", &image), VITRO_E_IO);
+    assert_int_equal(vitro_plot_prediction(&page, &image, "t", &bar, -1), VITRO_E_ARG);
+    assert_null(page.pixels);
     VitroStatus st = VITRO_E_NOMEM;
     for (uint64_t n = 1; st != VITRO_OK; n++) {
         assert_int_equal(st, VITRO_E_NOMEM);
         vitro_alloc_fail_at(n);
-        st = vitro_image_write_titled(path, &image, "t");
+        st = vitro_plot_prediction(&page, &image, "t", &bar, 1);
+        if (st == VITRO_OK)
+            st = vitro_image_write_png(path, &page);
+        vitro_image_deinit(&page);
     }
     vitro_alloc_fail_at(0);
     vitro_image_deinit(&image);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Results as pictures: what a model sees in a picture.
+ *
+ * Every vitro_plot_* function draws a new RGB page into `out`, which the caller frees with
+ * vitro_image_deinit; vitro_image_write_png writes it. `out` is written only on success. Texts are
+ * UTF-8; what is not, or cannot be shown, is replaced by a mark. Equal arguments and equal fonts
+ * give equal pixels. Safe to call from several threads. Errors: VITRO_E_NOMEM, _ARG. */
+#ifndef VITRO_PLOT_H
+#define VITRO_PLOT_H
+
+#include "vitro/image.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One bar: a class and its probability. */
+typedef struct VitroPlotBar {
+    const char *name;   /* borrowed during the call; shortened with an ellipsis where too long */
+    double probability; /* 0..1; what is outside, or NaN, is drawn as the nearer end */
+} VitroPlotBar;
+
+#define VITRO_PLOT_MAX_BARS 20
+
+/* `picture` as it is (small ones enlarged by a whole factor, those over 1600 pixels made smaller)
+ * under a one-line title, and beside or below it the first VITRO_PLOT_MAX_BARS of `bars`, in the
+ * order given; with count 0 the picture alone. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_plot_prediction(VitroImage *out,
+                                                             const VitroImage *picture,
+                                                             const char *title,
+                                                             const VitroPlotBar *bars,
+                                                             int64_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
