@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct PredictArgs {
     const char *class_indices, *plot, *dump_input;
@@ -304,7 +305,12 @@ static int run_batches(Predict *p, int64_t batch_size)
     int64_t input_size = (int64_t)c->in_channels * c->img_size * c->img_size;
     float *out = cli_alloc((size_t)(batch_size * p->outputs), sizeof(*out));
     VitroBatch batch;
+    Progress bar;
     int status;
+    int64_t done = 0;
+    /* Only where the results do not pass by on the same screen. */
+    bool watched = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO) && p->inputs->count > batch_size;
+    progress_begin(&bar, p->inputs->count);
     while ((status = pictures_next(&p->pictures, &batch)) == CLI_OK && batch.count > 0) {
         if (vitro_predictor_run(p->predictor, batch.images, batch.count, out))
             status = cli_fail_lib();
@@ -315,7 +321,12 @@ static int run_batches(Predict *p, int64_t batch_size)
             status = cli_flush();
         if (status)
             break;
+        done += batch.count;
+        if (watched)
+            progress_update(&bar, done, "[predict]");
     }
+    if (watched && !status)
+        progress_end(&bar, done, "[predict]");
     free(out);
     return status;
 }
