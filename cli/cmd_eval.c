@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vitro eval: loss, accuracy, precision and recall of a model on one split of a data set. */
+#include "download_args.h"
 #include "model_args.h"
 #include "out_file.h"
 #include "report.h"
@@ -16,6 +17,7 @@ typedef struct EvalArgs {
     bool json;
     int64_t batch_size;
     int workers;
+    DownloadArgs download;
     ModelArgs model;
     DeviceArgs device;
     TransformArgs transform;
@@ -234,6 +236,8 @@ static int open_data(Eval *e)
                                    .channels = config->in_channels};
     VitroTransform transform;
     int status = transform_args_make(&a->transform, &e->loaded.file.card, config, &transform);
+    if (!status)
+        status = download_args_run(&a->download, a->data_path, options.kind);
     if (status)
         return status;
     options.exif = transform.exif;
@@ -312,6 +316,8 @@ static int eval(EvalArgs *a, const Args *args)
 {
     int status = model_args_resolve(&a->model, args);
     if (!status)
+        status = download_args_check(&a->download);
+    if (!status)
         status = transform_args_resolve(&a->transform, args);
     if (status)
         return status;
@@ -334,6 +340,7 @@ int cmd_eval(int argc, char **argv)
         .about = "Measures a trained model on one split of a data set: loss, top-1 and top-5\n"
                  "accuracy, precision and recall of each class.",
         .groups = {{"Evaluation", eval_options, ARG_COUNT(eval_options), &a},
+                   download_args_group(&a.download),
                    model_args_group(&a.model),
                    transform_args_group(&a.transform),
                    device_args_group(&a.device)},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `vitro train`: the options, and everything that is opened before the loop of train_run.c. */
+#include "download_args.h"
 #include "model_args.h"
 #include "report.h"
 #include "train_run.h"
@@ -22,7 +23,6 @@
 typedef struct TrainArgs {
     const char *data_path;
     int dataset; /* VitroDatasetKind */
-    bool download;
     const char *init_weights;
     bool freeze_layers;
     int epochs;
@@ -56,8 +56,6 @@ static const ArgOption data_options[] = {
         .help = "folder that contains, or is, the data set"),
     ROW("dataset", ARG_CHOICE, dataset, .def = "auto", .choices = dataset_names,
         .help = "kind of data set; auto: by what lies in the folder"),
-    ROW("download", ARG_BOOL, download, .def = "false",
-        .help = "must be false: this build does not download"),
     ROW("augment", ARG_CHOICE, augment, .def = "standard", .choices = augment_names,
         .help = "of training pictures. standard: RandomResizedCrop and flip; none: the eval "
                 "transform"),
@@ -117,6 +115,7 @@ static const ArgOption output_options[] = {
 
 typedef struct Session {
     TrainArgs train_args;
+    DownloadArgs download_args;
     ModelArgs model_args;
     TransformArgs transform_args;
     DeviceArgs device_args;
@@ -147,12 +146,7 @@ static int check_contradictions(const Session *s)
     if (!is_set(a->data_path) || !is_set(a->output_dir))
         return cli_usage("option --%s: found an empty path",
                          is_set(a->data_path) ? "output-dir" : "data-path");
-    if (a->download)
-        return cli_fail("option --download true: this build does not download; put "
-                        "cifar-100-python/{train,test,meta}, cifar-100-binary/{train,test}.bin or "
-                        "another data set into %s and leave the option out",
-                        a->data_path);
-    return CLI_OK;
+    return download_args_check(&s->download_args);
 }
 
 /* ---- model and data ---------------------------------------------------------------------------
@@ -228,6 +222,9 @@ static int open_data(Session *s)
 {
     const TransformArgs *t = &s->transform_args;
     int status = transform_args_make(t, &s->file.card, &s->config, &s->transform);
+    if (!status)
+        status = download_args_run(&s->download_args, s->train_args.data_path,
+                                   (VitroDatasetKind)s->train_args.dataset);
     if (!status)
         status = open_split(&s->train_set, s, VITRO_SPLIT_TRAIN);
     if (!status)
@@ -528,6 +525,7 @@ int cmd_train(int argc, char **argv)
             "Trains a Vision Transformer on a data set of labelled pictures, and validates it\n"
             "after each epoch.",
         .groups = {{"Data", data_options, ARG_COUNT(data_options), &s.train_args},
+                   download_args_group(&s.download_args),
                    {"Training", run_options, ARG_COUNT(run_options), &s.train_args},
                    {"Output", output_options, ARG_COUNT(output_options), &s.train_args},
                    model_args_group(&s.model_args),

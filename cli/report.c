@@ -147,6 +147,13 @@ void progress_begin(Progress *p, int64_t total)
         p->drawn = -1;
 }
 
+void progress_begin_bytes(Progress *p, int64_t first, int64_t total)
+{
+    progress_begin(p, total);
+    p->first = first;
+    p->bytes = true;
+}
+
 static const char *format_time(char out[24], double seconds)
 {
     int64_t s = seconds < 0 || seconds > 1e9 ? 0 : (int64_t)seconds;
@@ -157,26 +164,60 @@ static const char *format_time(char out[24], double seconds)
     return out;
 }
 
+/* Three digits and a decimal prefix: 999, 1.23k, 45.6M, 789G. */
+static const char *format_bytes(char out[24], double bytes)
+{
+    static const char *const prefix[] = {"", "k", "M", "G", "T"};
+    int p = 0;
+    for (; bytes >= 999.5 && p < 4; p++)
+        bytes /= 1000;
+    snprintf(out, 24, "%.*f%s",
+             p == 0 || bytes >= 99.95 ? 0
+             : bytes >= 9.995         ? 1
+                                      : 2,
+             bytes, prefix[p]);
+    return out;
+}
+
+/* "12/39" or "12.3M/169M" */
+static const char *format_counts(char out[64], const Progress *p, int64_t done)
+{
+    char a[24], b[24];
+    if (p->bytes)
+        snprintf(out, 64, "%s/%s", format_bytes(a, (double)done),
+                 p->total > 0 ? format_bytes(b, (double)p->total) : "?");
+    else
+        snprintf(out, 64, "%" PRId64 "/%" PRId64, done, p->total);
+    return out;
+}
+
+static const char *format_speed(char out[32], const Progress *p, double rate)
+{
+    char a[24];
+    if (p->bytes)
+        snprintf(out, 32, "%sB/s", format_bytes(a, rate));
+    else if (rate >= 1 || rate <= 0)
+        snprintf(out, 32, "%.2fit/s", rate);
+    else
+        snprintf(out, 32, "%.2fs/it", 1 / rate);
+    return out;
+}
+
 static void draw(Progress *p, int64_t done, const char *text, double now)
 {
-    double elapsed = now - p->began, rate = elapsed > 0 ? (double)done / elapsed : 0;
+    double elapsed = now - p->began;
+    double rate = elapsed > 0 ? (double)(done - p->first) / elapsed : 0;
     double share = p->total > 0 ? (double)done / (double)p->total : 0;
-    char bar[BAR_WIDTH + 1], a[24], b[24], speed[32];
+    char bar[BAR_WIDTH + 1], a[24], b[24] = "?", counts[64], speed[32];
     int filled = (int)(share * BAR_WIDTH);
     for (int i = 0; i < BAR_WIDTH; i++)
         bar[i] = i < filled ? '#' : ' ';
     bar[BAR_WIDTH] = 0;
-    if (rate >= 1 || rate <= 0)
-        snprintf(speed, sizeof(speed), "%.2fit/s", rate);
-    else
-        snprintf(speed, sizeof(speed), "%.2fs/it", 1 / rate);
-    format_time(a, elapsed);
-    snprintf(b, sizeof(b), "?");
     if (p->total > 0 && rate > 0)
         format_time(b, (double)(p->total - done) / rate);
-    fprintf(stderr, "%s%s: %3.0f%%|%s| %" PRId64 "/%" PRId64 " [%s<%s, %s]%s",
-            p->terminal ? "\r" : "", text, 100 * share, bar, done, p->total, a, b, speed,
-            p->terminal ? "\033[K" : "\n");
+    fprintf(stderr, "%s%s: %3.0f%%|%s| %s [%s<%s, %s]%s", p->terminal ? "\r" : "", text,
+            100 * share, bar, format_counts(counts, p, done), format_time(a, elapsed), b,
+            format_speed(speed, p, rate), p->terminal ? "\033[K" : "\n");
     fflush(stderr);
     cli_line_open(p->terminal);
     p->drawn = now;

@@ -37,12 +37,16 @@ const char *format_grouped(char out[GROUPED_BYTES], int64_t v);
  *     [train epoch 0] loss: 4.123, acc: 0.056:  31%|###       | 12/39 [00:03<00:08, 3.21it/s]
  * elsewhere the same figures as a line every 10 s, and one at the end. */
 typedef struct Progress {
-    int64_t total;       /* steps; 0: unknown */
+    int64_t total;       /* steps or bytes; 0: unknown */
+    int64_t first;       /* done before the clock started */
+    bool bytes;          /* 12.3M/169M and 4.56MB/s in place of 12/39 and 3.21it/s */
     double began, drawn; /* cli_seconds() */
     bool terminal;
 } Progress;
 
 void progress_begin(Progress *p, int64_t total);
+/* For bytes, of which `first` are there already. */
+void progress_begin_bytes(Progress *p, int64_t first, int64_t total);
 /* `done` steps are over; `text` stands in front. Draws at most ten times a second. */
 void progress_update(Progress *p, int64_t done, const char *text);
 /* The last state, which stays on its line. */

@@ -280,11 +280,38 @@ static VitroStatus fetch_all(Download *d)
     return place(d);
 }
 
+/* How many of the folders that lead to `path`, itself included, are not there yet. */
+static VitroStatus count_missing(int *missing, const char *path)
+{
+    char *dir = vitro_strdup(path);
+    for (*missing = 0; dir && !vitro_fs_is_dir(dir); ++*missing) {
+        char *parent = vitro_path_dir(dir);
+        vitro_free(dir);
+        dir = parent;
+    }
+    vitro_free(dir);
+    return dir ? VITRO_OK : VITRO_NOMEM;
+}
+
+/* Removes `count` folders from `path` upwards, as far as they are empty. */
+static void remove_empty(const char *path, int count)
+{
+    char *dir = vitro_strdup(path);
+    for (; dir && count > 0; count--) {
+        rmdir(dir);
+        char *parent = vitro_path_dir(dir);
+        vitro_free(dir);
+        dir = parent;
+    }
+    vitro_free(dir);
+}
+
 VitroStatus vitro_download_fetch(const VitroDownloadSet *set, const VitroDownloadOptions *options)
 {
     Download d = {.set = set, .options = options, .part_fd = -1};
     VITRO_TRY(check_options(&d));
-    bool made_path = !vitro_fs_is_dir(options->path);
+    int missing;
+    VITRO_TRY(count_missing(&missing, options->path));
     VitroStatus st = open_part(&d);
     if (st == VITRO_OK)
         st = fetch_all(&d);
@@ -293,8 +320,8 @@ VitroStatus vitro_download_fetch(const VitroDownloadSet *set, const VitroDownloa
         rmdir(d.part); /* refused where something is left in it */
         close(d.part_fd);
     }
-    if (st != VITRO_OK && made_path)
-        rmdir(options->path); /* the same */
+    if (st != VITRO_OK)
+        remove_empty(options->path, missing);
     vitro_free(d.part);
     return st;
 }

@@ -4,6 +4,8 @@
  * followed here and not by libcurl, which cannot refuse the step from https to http alone. */
 #include "data/http.h"
 
+#include "base/log.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -425,6 +427,8 @@ static VitroStatus wait_a_while(Transfer *t, int failures)
         ms *= 2;
     if (ms > LONGEST_DELAY_MS)
         ms = LONGEST_DELAY_MS;
+    vitro_log(VITRO_LOG_WARN, "%s: %s: once more in %.1f s", t->request->url, t->why,
+              (double)ms / 1000);
     for (; ms > 0; ms -= 100) {
         int64_t slice = ms < 100 ? ms : 100;
         struct timespec time = {0, (long)slice * 1000000};

@@ -350,7 +350,11 @@ static void test_folder_is_there_already(void **state)
 /* Fails, and leaves nothing behind: neither in a folder that was there nor one that was made. */
 static void check_leaves_nothing(Job *job, VitroStatus status, const char *word)
 {
-    char *dir = vt_temp_make(), *path = vitro_path_join(dir, "data");
+    char *dir = vt_temp_make(), *deep = vitro_path_join(dir, "a/b/");
+    job->options.path = deep;
+    check_fails(job, status, word);
+    check_names(dir, "", "");
+    char *path = vitro_path_join(dir, "data");
     job->options.path = path;
     check_fails(job, status, word);
     check_names(dir, "", "");
@@ -358,6 +362,7 @@ static void check_leaves_nothing(Job *job, VitroStatus status, const char *word)
     check_fails(job, status, word);
     check_names(dir, "", "data");
     check_names(dir, "data", "");
+    vitro_free(deep);
     vitro_free(path);
     vt_temp_remove(dir);
 }

@@ -22,5 +22,5 @@ has eval $model $transform data-path dataset split json confusion batch-size
 has convert list dtype
 has bench $model batch-size precision train freeze-layers json
 has summary $model batch-size freeze-layers list json attention dim heads tokens proj
-has train $model $transform data-path dataset epochs batch-size lr lrf freeze-layers
+has train $model $transform data-path dataset download download-url epochs batch-size lr lrf freeze-layers
 "$VITRO" predict --weights nowhere.pth a.ppm --help | head -n 1
