@@ -23,7 +23,8 @@ grep -o '"val_loss": [0-9.]*' steps.jsonl | tail -n 1 | cut -c1-18 | cmp - found
 # Equal runs give equal bytes.
 "$VITRO" train --data-path flowers $tiny --epochs 2 --log-dir log2 --output-dir weights2 \
     --workers 0 >out 2>err
-cmp weights/model-1.pth weights2/model-1.pth && echo equal
+cmp weights/model-1.pth weights2/model-1.pth && cmp weights/curves.png weights2/curves.png &&
+    echo equal
 # A trained file as the start of the next: the head is new.
 "$VITRO" train --data-path flowers --weights model.pth --epochs 1 --log-dir log3 \
     --output-dir weights3 2>/dev/null | grep -E '^_Incompat|^training|parameters'
