@@ -37,8 +37,8 @@ typedef struct VitroDatasetOptions {
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_open(VitroDataset **out,
                                                           const VitroDatasetOptions *options);
 
-/* A data set of the caller's. `read` must fill *image (which the library deinits) with
- * the wanted channels and may be called from several threads at once. */
+/* A data set of the caller's. `read` must fill *image with vitro_image_init, _read or _decode (the
+ * library deinits it) at the wanted channels; it may be called from several threads at once. */
 typedef struct VitroCustomDataset {
     void *user;
     int64_t count, class_count;
@@ -55,6 +55,7 @@ VITRO_API void vitro_dataset_close(VitroDataset *ds); /* NULL is fine */
 VITRO_API int64_t vitro_dataset_count(const VitroDataset *ds);
 VITRO_API int64_t vitro_dataset_class_count(const VitroDataset *ds);
 VITRO_API const char *vitro_dataset_class_name(const VitroDataset *ds, int64_t c);
+VITRO_API const char *const *vitro_dataset_class_names(const VitroDataset *ds); /* [class_count] */
 VITRO_API int32_t vitro_dataset_label(const VitroDataset *ds, int64_t i);
 /* The kind that was found, and a one-line description ("CIFAR-100 (python), train, 50000 images").
  */

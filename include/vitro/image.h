@@ -19,6 +19,10 @@ typedef struct VitroImage {
     uint8_t *pixels;
 } VitroImage;
 
+/* A black picture, for callers that draw or decode their own: *image need not be initialised.
+ * Errors: VITRO_E_ARG (channels), _FORMAT (a side below 1, or over 178 956 970 pixels), _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_init(VitroImage *image, int width, int height,
+                                                        int channels);
 VITRO_API void vitro_image_deinit(VitroImage *image);
 
 /* Decodes JPEG, PNG, WebP, BMP, PPM, PGM or PBM (told apart by their first bytes, not by a name) to

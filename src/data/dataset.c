@@ -267,6 +267,11 @@ const char *vitro_dataset_class_name(const VitroDataset *ds, int64_t c)
     return ds->classes.names[c];
 }
 
+const char *const *vitro_dataset_class_names(const VitroDataset *ds)
+{
+    return (const char *const *)ds->classes.names;
+}
+
 int32_t vitro_dataset_label(const VitroDataset *ds, int64_t i)
 {
     assert(i >= 0 && i < ds->count);

@@ -37,6 +37,15 @@ VitroStatus vitro_image_alloc(VitroImage *image, int64_t width, int64_t height, 
     return VITRO_OK;
 }
 
+VitroStatus vitro_image_init(VitroImage *image, int width, int height, int channels)
+{
+    if (channels != 1 && channels != 3)
+        return vitro_fail(VITRO_E_ARG, "a picture of %d channels, expected 1 or 3", channels);
+    VITRO_TRY(vitro_image_alloc(image, width, height, channels));
+    memset(image->pixels, 0, vitro_image_stride(image) * (size_t)height);
+    return VITRO_OK;
+}
+
 void vitro_row_from_grey(uint8_t *dst, int channels, const uint8_t *grey, int n)
 {
     if (channels == 1) {
