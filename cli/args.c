@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parser of command lines. Knows the tables' form, not their contents. */
 #include "args_int.h"
+#include "manual.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -184,18 +185,45 @@ static int check_operands(const ArgSpec *spec, int count, const char *const *ope
     return ARGS_RUN;
 }
 
+static bool asks_for_help(const char *argument, const char **form)
+{
+    bool with_form = strncmp(argument, "--help=", 7) == 0;
+    *form = with_form ? argument + 7 : "text";
+    return with_form || strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+static int print_help(const ArgSpec *spec, const char *form)
+{
+    static const struct {
+        const char *name;
+        void (*print)(const ArgSpec *spec, FILE *out);
+    } forms[] = {{"text", args_help},
+                 {"man", manual_command},
+                 {"bash", completion_bash_command},
+                 {"zsh", completion_zsh_command}};
+    for (int i = 0; i < ARG_COUNT(forms); i++)
+        if (strcmp(form, forms[i].name) == 0) {
+            forms[i].print(spec, stdout);
+            return CLI_OK;
+        }
+    char shown[81];
+    return cli_usage("option --help: found '%s', expected text, man, bash or zsh",
+                     cli_clean(shown, sizeof(shown), form));
+}
+
 int args_parse(Args *args, const ArgSpec *spec, int argc, char **argv)
 {
     *args = (Args){.spec = spec};
     const char **operands = cli_alloc((size_t)argc + 1, sizeof(*operands));
     int count = 0, status = CLI_OK;
     bool options_over = false, help = false;
+    const char *form = NULL;
     set_defaults(spec);
     for (int i = 1; i < argc && status == CLI_OK && !help; i++) {
         const char *a = argv[i];
         if (!options_over && strcmp(a, "--") == 0)
             options_over = true;
-        else if (!options_over && (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0))
+        else if (!options_over && asks_for_help(a, &form))
             help = true;
         else if (!options_over && strncmp(a, "--", 2) == 0)
             status = take_option(args, argc, argv, &i);
@@ -207,7 +235,7 @@ int args_parse(Args *args, const ArgSpec *spec, int argc, char **argv)
     args->operands = operands;
     args->operand_count = count;
     if (help)
-        args_help(spec, stdout);
+        status = print_help(spec, form);
     else if (status == CLI_OK)
         status = check_operands(spec, count, operands);
     if (status != ARGS_RUN)

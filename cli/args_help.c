@@ -26,7 +26,7 @@ static void print_wrapped(FILE *out, const char *text, int at)
     fputc('\n', out);
 }
 
-static const char *metavar(const ArgOption *o)
+const char *args_metavar(const ArgOption *o)
 {
     static const char *const by_type[] = {
         [ARG_FLAG] = "",           [ARG_BOOL] = "BOOL",  [ARG_INT] = "N",
@@ -52,7 +52,7 @@ static void print_option(const ArgOption *o, FILE *out)
     snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s", o->help, choices, range[0] || def ? " (" : "",
              range, both ? "; " : "", def ? "default " : "", def ? def : "",
              range[0] || def ? ")" : "");
-    int at = fprintf(out, "  --%s %s", o->name, metavar(o));
+    int at = fprintf(out, "  --%s %s", o->name, args_metavar(o));
     if (at > TEXT_COLUMN - 1) {
         fputc('\n', out);
         at = 0;

@@ -8,6 +8,9 @@
 /* The i-th option over all groups, and its group; NULL after the last. */
 const ArgOption *args_option(const ArgSpec *spec, int i, const ArgGroup **group);
 
+/* What the option's value is called in texts: "FILE", "N"; "" for a flag. */
+const char *args_metavar(const ArgOption *option);
+
 /* Reads `text` into the option's place in `base`. False: it is no such value, nothing changed. */
 bool args_value_set(const ArgOption *option, void *base, const char *text);
 

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `vitro`: finds the command in the table and runs it. What a command does is in cmd_<name>.c. */
-#include "args.h"
+#include "manual.h"
 
 #include <signal.h>
 #include <string.h>
-
-typedef struct Command {
-    const char *name;
-    const char *summary;
-    int (*run)(int argc, char **argv);
-} Command;
 
 static const Command commands[] = {
     {"train", "train a model on labelled pictures", cmd_train},
@@ -36,6 +30,25 @@ static void print_help(FILE *out)
           out);
 }
 
+/* `vitro --help=FORM`; what the build makes of it is installed. */
+static int print_form(const char *form)
+{
+    if (strcmp(form, "text") == 0)
+        print_help(stdout);
+    else if (strcmp(form, "man") == 0)
+        manual_program(commands, stdout);
+    else if (strcmp(form, "bash") == 0)
+        completion_bash(commands);
+    else if (strcmp(form, "zsh") == 0)
+        completion_zsh(commands);
+    else if (strcmp(form, "commands") == 0)
+        for (int i = 0; i < COMMAND_COUNT; i++)
+            puts(commands[i].name);
+    else
+        return cli_usage("option --help: found another form than text, man, bash, zsh, commands");
+    return CLI_OK;
+}
+
 static void print_version(FILE *out)
 {
     fprintf(out, "vitro %s\nback ends:", vitro_version());
@@ -53,6 +66,8 @@ static int run(int argc, char **argv)
         print_help(stdout);
         return CLI_OK;
     }
+    if (strncmp(word, "--help=", 7) == 0)
+        return print_form(word + 7);
     if (strcmp(word, "--version") == 0) {
         print_version(stdout);
         return CLI_OK;
