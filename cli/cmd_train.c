@@ -101,7 +101,7 @@ static const ArgOption run_options[] = {
 
 static const ArgOption output_options[] = {
     ROW("output-dir", ARG_TEXT, output_dir, .metavar = "DIR", .def = "./weights",
-        .help = "where model-{epoch} and class_indices.json go"),
+        .help = "where model-{epoch}, class_indices.json and curves.png go"),
     ROW("checkpoint-format", ARG_CHOICE, checkpoint_format, .def = "pth", .choices = format_names,
         .help = "of model-{epoch}"),
     ROW("log-dir", ARG_TEXT, log_dir, .metavar = "DIR", .def_help = "runs/<time>_<host>",
@@ -505,6 +505,7 @@ static void close_session(Session *s)
     vitro_loader_close(s->run.val);
     vitro_trainer_free(s->run.trainer);
     vitro_predictor_free(s->run.predictor);
+    train_curves_deinit(&s->run.curves);
     vitro_card_deinit(&s->run.card);
     vitro_model_free(s->run.model);
     vitro_device_close(s->dev);

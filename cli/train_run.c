@@ -180,6 +180,7 @@ int train_run(TrainRun *run)
             status = save(run, epoch);
         if (status)
             return status;
+        train_curves_add(&run->curves, &record, run->output_dir);
     }
     return CLI_OK;
 }

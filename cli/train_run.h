@@ -4,6 +4,7 @@
 #ifndef VITRO_CLI_TRAIN_RUN_H
 #define VITRO_CLI_TRAIN_RUN_H
 
+#include "train_curves.h"
 #include "train_log.h"
 
 typedef struct TrainRun {
@@ -13,6 +14,7 @@ typedef struct TrainRun {
     VitroLoader *val;          /* NULL: no validation */
     VitroPredictor *predictor; /* of the same model; NULL: no validation */
     TrainLog log;
+    TrainCurves curves;
     VitroCard card; /* what each checkpoint says of itself */
     int epochs;
     int64_t max_steps; /* optimizer steps over all epochs; 0: no limit */

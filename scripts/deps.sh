@@ -24,6 +24,7 @@ header:stdio.h|libc6-dev|glibc-devel|glibc|musl-dev|-
 header:omp.h|gcc|gcc|gcc|gcc|gcc
 program:cmake|cmake|cmake|cmake|cmake|cmake
 program:ninja|ninja-build|ninja-build|ninja|samurai|ninja
+program:make|make|make|make|make|make
 program:pkg-config|pkgconf|pkgconf-pkg-config|pkgconf|pkgconf|pkgconf
 header:dnnl.h|libdnnl-dev|onednn-devel|onednn|onednn-dev|onednn
 module:libjpeg|libjpeg62-turbo-dev|libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results as pictures: what a model sees in a picture.
+/* Results as pictures: what a model sees in a picture, how training went.
  *
  * Every vitro_plot_* function draws a new RGB page into `out`, which the caller frees with
  * vitro_image_deinit; vitro_image_write_png writes it. `out` is written only on success. Texts are
@@ -30,6 +30,19 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_plot_prediction(VitroImage *out,
                                                              const char *title,
                                                              const VitroPlotBar *bars,
                                                              int64_t count);
+
+/* One epoch of training. NaN: there is no such value; nothing that is not finite is drawn. */
+typedef struct VitroPlotEpoch {
+    int64_t epoch; /* its number */
+    double train_loss, val_loss;
+    double train_accuracy, val_accuracy; /* 0..1 */
+    double learning_rate;
+} VitroPlotEpoch;
+
+/* Loss, accuracy and learning rate by epoch. `epochs` [count], in ascending order, count >= 1. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_plot_curves(VitroImage *out,
+                                                         const VitroPlotEpoch *epochs,
+                                                         int64_t count);
 
 #ifdef __cplusplus
 }
