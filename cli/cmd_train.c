@@ -432,8 +432,11 @@ static int make_dirs(const char *path)
         char c = *end;
         struct stat info;
         *end = 0;
-        if (mkdir(p, 0777) && (errno != EEXIST || stat(p, &info) || !S_ISDIR(info.st_mode)))
-            status = cli_fail("%s: cannot make directory: %s", p, strerror(errno));
+        if (mkdir(p, 0777) && errno != EEXIST)
+            status =
+                cli_fail("option --output-dir: %s: cannot make directory: %s", p, strerror(errno));
+        else if (stat(p, &info) || !S_ISDIR(info.st_mode))
+            status = cli_fail("option --output-dir: %s: is not a directory", p);
         *end = c;
         if (!c)
             break;
