@@ -3,7 +3,9 @@
 #include "manual.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const Command commands[] = {
     {"train", "train a model on labelled pictures", cmd_train},
@@ -92,8 +94,32 @@ static void log_line(void *user, VitroLogLevel level, const char *line)
     cli_note("%s%s", level == VITRO_LOG_WARN ? "warning: " : "", line);
 }
 
+/* Threads of GNU OpenMP that wait keep their core busy for a while. Beside the loader's threads, or
+ * another program, that costs more than the work itself: one training run made 2 steps a second
+ * instead of 30. How long they spin is read from the environment before main begins, so the program
+ * starts itself once more with the patient setting, unless the user chose one. */
+static void wait_patiently(char **argv)
+{
+#if defined(__linux__)
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || !argv[0])
+        return;
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (length <= 0 || setenv("OMP_WAIT_POLICY", "passive", 1))
+        return;
+    self[length] = 0;
+    /* Not where an emulator or a loader runs this program: it would be started in our place. */
+    const char *name = strrchr(self, '/'), *called = strrchr(argv[0], '/');
+    if (strcmp(name ? name + 1 : self, called ? called + 1 : argv[0]) == 0)
+        execv(self, argv);
+#else
+    (void)argv;
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    wait_patiently(argv);
     /* `vitro ... | head` ends quietly, also where the caller ignores SIGPIPE. */
     signal(SIGPIPE, SIG_DFL);
     vitro_set_log(log_line, NULL);
