@@ -12,7 +12,7 @@
 #include <string.h>
 
 typedef struct EvalArgs {
-    const char *data_path, *confusion;
+    const char *data_path, *confusion, *confusion_plot;
     int dataset, split;
     bool json;
     int64_t batch_size;
@@ -43,6 +43,8 @@ static const ArgOption eval_options[] = {
     ROW("json", ARG_FLAG, json, .help = "one JSON line"),
     ROW("confusion", ARG_TEXT, confusion, .metavar = "FILE.csv",
         .help = "write the confusion matrix: a row per label, a column per prediction"),
+    ROW("confusion-plot", ARG_TEXT, confusion_plot, .metavar = "FILE.png",
+        .help = "draw it as a heat map; a row's colours are shares of its sum"),
     ROW("batch-size", ARG_INT64, batch_size, .def = "64", .min = 1, .max = 65536,
         .help = "pictures per pass; the loss is the mean of the batches' means, as the original's"),
     ROW("workers", ARG_INT, workers, .min = 0, .max = 256,
@@ -205,6 +207,38 @@ static int write_confusion(const Eval *e)
     return out_file_commit(&file);
 }
 
+/* The classes that are shown, and they alone: a model of 1000 classes may be measured on 10. */
+static int plot_confusion(const Eval *e)
+{
+    const VitroEvalResult *r = &e->result;
+    int64_t *shown = cli_alloc((size_t)r->class_count, sizeof(*shown)), count = 0;
+    for (int64_t c = 0; c < r->class_count; c++)
+        if (is_shown(e, c))
+            shown[count++] = c;
+    int64_t *cells = cli_alloc((size_t)(count * count), sizeof(*cells));
+    char **names = cli_alloc((size_t)count, sizeof(*names));
+    for (int64_t i = 0; i < count; i++) {
+        char digits[24];
+        names[i] = cli_strdup(name_of(e, shown[i], digits));
+        for (int64_t k = 0; k < count; k++)
+            cells[i * count + k] = r->confusion[shown[i] * r->class_count + shown[k]];
+    }
+    char *title = cli_format("top-1 %.2f %%, %" PRId64 " pictures", 100 * r->top1, r->images);
+    VitroImage page = {0};
+    int status = CLI_OK;
+    if (vitro_plot_confusion(&page, cells, count, (const char *const *)names, title) ||
+        vitro_image_write_png(e->args->confusion_plot, &page))
+        status = cli_fail_lib();
+    vitro_image_deinit(&page);
+    for (int64_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+    free(title);
+    free(cells);
+    free(shown);
+    return status;
+}
+
 /* ---- the run ----------------------------------------------------------------------------------
  */
 
@@ -303,6 +337,8 @@ static int run(Eval *e)
     progress_end(&w.bar, w.done, w.text);
     if (a->confusion)
         status = write_confusion(e);
+    if (!status && a->confusion_plot)
+        status = plot_confusion(e);
     if (status)
         return status;
     if (a->json)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Results as pictures: what a model sees in a picture, how training went.
+/* Results as pictures: what a model sees in a picture, how training went, which classes it takes
+ * for which.
  *
  * Every vitro_plot_* function draws a new RGB page into `out`, which the caller frees with
  * vitro_image_deinit; vitro_image_write_png writes it. `out` is written only on success. Texts are
@@ -43,6 +44,15 @@ typedef struct VitroPlotEpoch {
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_plot_curves(VitroImage *out,
                                                          const VitroPlotEpoch *epochs,
                                                          int64_t count);
+
+/* A confusion matrix as a heat map under `title`: `counts` [classes,classes], a row per label, a
+ * column per prediction, none negative; each row's colours are shares of its own sum. `names`
+ * [classes]. Up to 20 classes have their counts in the cells, up to 100 their names beside them,
+ * more are numbered; where there are more classes than pixels, neighbours share one. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_plot_confusion(VitroImage *out, const int64_t *counts,
+                                                            int64_t classes,
+                                                            const char *const *names,
+                                                            const char *title);
 
 #ifdef __cplusplus
 }
