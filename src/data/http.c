@@ -67,7 +67,7 @@ bool vitro_http_parse_range(const char *text, int64_t *first, int64_t *last, int
 enum {
     MAX_REDIRECTS = 5,
     SLOWEST_BYTES_PER_S = 100,
-    HEADWAY_BYTES = 16 << 10,  /* a try that brings less is one without headway */
+    HEADWAY_BYTES = 4 << 10,   /* a try that brings less is one without headway */
     MAX_NOTE_BYTES = 64 << 10, /* the text of a redirect */
     LONGEST_DELAY_MS = 10000
 };
@@ -504,8 +504,11 @@ VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request)
 VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request)
 {
     (void)fd;
-    return vitro_fail(VITRO_E_UNSUPPORTED,
-                      "%s: this build cannot download: it was made without libcurl", request->url);
+    return vitro_fail(
+        VITRO_E_UNSUPPORTED,
+        "%s: this build cannot download: it was made without libcurl. Build it again with "
+        "libcurl's development package, or fetch the file yourself",
+        request->url);
 }
 
 #endif

@@ -192,8 +192,11 @@ VitroStatus vitro_unpack(int dir_fd, int archive_fd, const VitroUnpackRules *rul
 
 VitroStatus vitro_unpack_supported(const char *archive)
 {
-    return vitro_fail(VITRO_E_UNSUPPORTED,
-                      "%s: this build cannot unpack: it was made without libarchive", archive);
+    return vitro_fail(
+        VITRO_E_UNSUPPORTED,
+        "%s: this build cannot unpack: it was made without libarchive. Build it again with "
+        "libarchive's development package, or fetch and unpack the file yourself",
+        archive);
 }
 
 VitroStatus vitro_unpack(int dir_fd, int archive_fd, const VitroUnpackRules *rules)
