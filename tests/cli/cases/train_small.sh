@@ -7,7 +7,7 @@ steps() { grep -c '"step"' "$1.jsonl"; }
 run() {
     name=$1 && shift
     "$VITRO" train $tiny --output-dir "out-$name" --metrics-jsonl "$name.jsonl" "$@" >out 2>err
-    echo "$name: exit $?, $(steps "$name") steps, $(ls "out-$name" | wc -l) files"
+    echo "$name: exit $?, $(steps "$name") steps, $(ls "out-$name"/model-* | wc -l) checkpoints"
     grep 'error\|skipped' err
     tail -n 1 "$name.jsonl" | grep -o '"val_loss": null'
 }
