@@ -18,7 +18,9 @@ static const ArgOption model_options[] = {
     ROW("model-name", ARG_TEXT, model_name, .metavar = "NAME", .flags = ARG_MAY_BE_EMPTY,
         .help = "preset; `vitro summary --list` lists them"),
     ROW("weights", ARG_TEXT, weights, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
-        .help = ".pth or .safetensors file; the geometry comes from it"),
+        .help = ".pth, .safetensors or .npz file; the geometry comes from it"),
+    ROW("key-map", ARG_TEXT, key_map, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
+        .help = "names of the weight file's tensors, where it is of no known family"),
     ROW("img-size", ARG_INT, config.img_size, .min = 1, .max = 16384,
         .help = "side of the input, pixels"),
     ROW("patch-size", ARG_INT, config.patch_size, .min = 1, .max = 16384,
@@ -163,7 +165,8 @@ int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t
     char note[512] = "";
     if (vitro_checkpoint_open(&opened.ckpt, path))
         return cli_fail_lib();
-    if (vitro_card_read(&opened.card, opened.ckpt))
+    if (vitro_card_read(&opened.card, opened.ckpt) ||
+        vitro_checkpoint_adopt_names(opened.ckpt, is_set(m->key_map) ? m->key_map : NULL))
         goto failed;
     uint32_t stated = preset_statements(m, &opened.card, &given) & ~ignore;
     if (vitro_config_from_checkpoint(&opened.config, note, sizeof(note), opened.ckpt, &opened.card,
@@ -197,7 +200,7 @@ int loaded_model_open(LoadedModel *l, const ModelArgs *m, const DeviceArgs *d)
 {
     LoadedModel loaded = {0};
     if (!model_args_has_weights(m))
-        return cli_usage("option --weights is missing: expected a .pth or .safetensors file");
+        return cli_usage("option --weights is missing: expected a .pth, .safetensors or .npz file");
     int status = model_file_open(&loaded.file, m, m->weights, 0);
     if (status)
         return status;

@@ -26,6 +26,7 @@
 typedef struct ModelArgs {
     const char *model_name; /* NULL or "": not given */
     const char *weights;    /* NULL or "": none */
+    const char *key_map;    /* NULL or "": the naming tells itself */
     VitroConfig config;     /* the fields whose bits are in `given` */
     uint32_t given;         /* VitroConfigField; written by model_args_resolve */
     bool has_logits;

@@ -76,6 +76,11 @@ VITRO_API const char *vitro_checkpoint_metadata(const VitroCheckpoint *ckpt);
 /* Any other string of a .safetensors file's __metadata__. NULL where absent. Borrowed. */
 VITRO_API const char *vitro_checkpoint_metadata_key(const VitroCheckpoint *ckpt, const char *key);
 
+/* Whose names the tensors had before vitro_checkpoint_adopt_names (vitro/model.h): "timm" (nothing
+ * had to be changed), "torchvision", "huggingface", "flax", "key map"; "unknown" if of no known
+ * family, or if it was not called. Static storage. */
+VITRO_API const char *vitro_checkpoint_naming(const VitroCheckpoint *ckpt);
+
 /* A tensor to be written: contiguous elements in host memory. */
 typedef struct VitroTensorSource {
     const char *name;

@@ -109,6 +109,16 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_read_classes(VitroCard *card, 
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_write_classes(const VitroCard *card,
                                                                 const char *path);
 
+/* Gives the tensors of `ckpt` the names that VitroModel's parameters have ("blocks.0.norm1.weight":
+ * timm's and the original's), joins split q, k and v, and turns foreign layouts, without copying.
+ * By the key map in the file `key_map` (docs/FORMATS.md has its language); where that is NULL, by
+ * the naming that the file shows, if it is a known one; else all names stay.
+ * vitro_checkpoint_naming() tells afterwards. Call it once, before the functions below. Errors:
+ * VITRO_E_IO; VITRO_E_FORMAT (a line of the key map that makes no sense or does not fit the file:
+ * the text has its number). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_adopt_names(VitroCheckpoint *ckpt,
+                                                                    const char *key_map);
+
 /* The geometry of the model in `ckpt`, from its tensors, its card, and what `given` (with its
  * `given_fields`) states. num_heads, which no tensor shows: given; else the card's; else that of
  * the preset with the same embed_dim, depth and patch_size; else embed_dim/64 where whole. `note`

@@ -62,7 +62,7 @@ VitroStatus vitro_ckpt_count(int64_t *count, const char *name, VitroDtype dtype,
     return VITRO_OK;
 }
 
-static bool is_contiguous(const VitroCkptTensor *t)
+bool vitro_ckpt_is_contiguous(const VitroCkptTensor *t)
 {
     int64_t step = 1;
     for (int i = t->info.rank; i-- > 0;) {
@@ -102,7 +102,7 @@ VitroStatus vitro_ckpt_add(VitroCheckpoint *ckpt, const VitroCkptTensor *t, cons
     ckpt->count++;
     VITRO_TRY(
         vitro_ckpt_count(&to->info.count, to->name, t->info.dtype, t->info.rank, t->info.dim));
-    to->contiguous = is_contiguous(to);
+    to->contiguous = vitro_ckpt_is_contiguous(to);
     return VITRO_OK;
 }
 
@@ -128,24 +128,28 @@ static void strip_prefixes(VitroCheckpoint *ckpt)
 
 static int compare_names(const void *a, const void *b, void *tensors)
 {
-    const VitroCkptTensor *t = tensors;
+    const VitroCkptTensor *t = tensors; /* not changed: qsort_r has no const */
     return strcmp(t[*(const int64_t *)a].info.name, t[*(const int64_t *)b].info.name);
 }
 
-static VitroStatus index_names(VitroCheckpoint *ckpt)
+VitroStatus vitro_ckpt_index_names(int64_t **out, const VitroCkptTensor *tensor, int64_t count)
 {
-    ckpt->by_name = vitro_calloc((size_t)ckpt->count, sizeof(*ckpt->by_name));
-    if (!ckpt->by_name)
+    int64_t *order = vitro_calloc((size_t)count, sizeof(*order));
+    if (!order)
         return VITRO_NOMEM;
-    for (int64_t i = 0; i < ckpt->count; i++)
-        ckpt->by_name[i] = i;
-    if (ckpt->count)
-        qsort_r(ckpt->by_name, (size_t)ckpt->count, sizeof(*ckpt->by_name), compare_names,
-                ckpt->tensor);
-    for (int64_t i = 1; i < ckpt->count; i++)
-        if (compare_names(&ckpt->by_name[i - 1], &ckpt->by_name[i], ckpt->tensor) == 0)
-            return vitro_fail(VITRO_E_FORMAT, "two tensors are named \"%s\"",
-                              ckpt->tensor[ckpt->by_name[i]].info.name);
+    for (int64_t i = 0; i < count; i++)
+        order[i] = i;
+    if (count)
+        qsort_r(order, (size_t)count, sizeof(*order), compare_names, (void *)tensor);
+    for (int64_t i = 1; i < count; i++) {
+        if (compare_names(&order[i - 1], &order[i], (void *)tensor) == 0) {
+            VitroStatus st = vitro_fail(VITRO_E_FORMAT, "two tensors are named \"%s\"",
+                                        tensor[order[i]].info.name);
+            vitro_free(order);
+            return st;
+        }
+    }
+    *out = order;
     return VITRO_OK;
 }
 
@@ -163,7 +167,7 @@ static VitroStatus read_structure(VitroCheckpoint *ckpt)
                           ckpt->map.size ? "is no .pth, .safetensors or .npz file" : "is empty");
     VITRO_TRY(ckpt->format->open(ckpt));
     strip_prefixes(ckpt);
-    return index_names(ckpt);
+    return vitro_ckpt_index_names(&ckpt->by_name, ckpt->tensor, ckpt->count);
 }
 
 VitroStatus vitro_checkpoint_open(VitroCheckpoint **out, const char *path)
@@ -185,15 +189,22 @@ VitroStatus vitro_checkpoint_open(VitroCheckpoint **out, const char *path)
     return st;
 }
 
+void vitro_ckpt_free_tensors(VitroCkptTensor *tensor, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        vitro_free(tensor[i].name);
+        vitro_free(tensor[i].part);
+    }
+    vitro_free(tensor);
+}
+
 void vitro_checkpoint_close(VitroCheckpoint *ckpt)
 {
     if (!ckpt)
         return;
     if (ckpt->format && ckpt->format->close)
         ckpt->format->close(ckpt);
-    for (int64_t i = 0; i < ckpt->count; i++)
-        vitro_free(ckpt->tensor[i].name);
-    vitro_free(ckpt->tensor);
+    vitro_ckpt_free_tensors(ckpt->tensor, ckpt->count);
     vitro_free(ckpt->by_name);
     vitro_free(ckpt->metadata);
     vitro_zip_close(&ckpt->zip);
@@ -212,6 +223,11 @@ const char *vitro_checkpoint_path(const VitroCheckpoint *ckpt)
 const char *vitro_checkpoint_format(const VitroCheckpoint *ckpt)
 {
     return ckpt->format->name;
+}
+
+const char *vitro_checkpoint_naming(const VitroCheckpoint *ckpt)
+{
+    return ckpt->naming ? ckpt->naming : "unknown";
 }
 
 int64_t vitro_checkpoint_count(const VitroCheckpoint *ckpt)
@@ -285,9 +301,8 @@ static void gather(Walk *w, uint8_t *out, int64_t n)
     }
 }
 
-VitroStatus vitro_checkpoint_read_raw(const VitroCheckpoint *ckpt, int64_t i, void *out)
+static VitroStatus read_raw(const VitroCheckpoint *ckpt, const VitroCkptTensor *t, uint8_t *out)
 {
-    const VitroCkptTensor *t = &ckpt->tensor[i];
     VITRO_TRY(verify(ckpt, t));
     if (t->info.count == 0)
         return VITRO_OK;
@@ -300,12 +315,8 @@ VitroStatus vitro_checkpoint_read_raw(const VitroCheckpoint *ckpt, int64_t i, vo
     return VITRO_OK;
 }
 
-VitroStatus vitro_checkpoint_read_f32(const VitroCheckpoint *ckpt, int64_t i, float *out)
+static VitroStatus read_f32(const VitroCheckpoint *ckpt, const VitroCkptTensor *t, float *out)
 {
-    const VitroCkptTensor *t = &ckpt->tensor[i];
-    if (!vitro_dtype_is_float(t->info.dtype))
-        return vitro_fail(VITRO_E_UNSUPPORTED, "%s: tensor \"%s\" is %s, not a float", ckpt->path,
-                          t->info.name, vitro_dtype_name(t->info.dtype));
     VITRO_TRY(verify(ckpt, t));
     if (t->info.count == 0)
         return VITRO_OK;
@@ -320,6 +331,34 @@ VitroStatus vitro_checkpoint_read_f32(const VitroCheckpoint *ckpt, int64_t i, fl
         int64_t n = t->info.count - done < step ? t->info.count - done : step;
         gather(&w, (uint8_t *)some, n);
         vitro_f32_from(out + done, some, t->info.dtype, n);
+    }
+    return VITRO_OK;
+}
+
+VitroStatus vitro_checkpoint_read_raw(const VitroCheckpoint *ckpt, int64_t i, void *out)
+{
+    const VitroCkptTensor *t = &ckpt->tensor[i];
+    uint8_t *at = out;
+    if (!t->part_count)
+        return read_raw(ckpt, t, out);
+    for (int64_t p = 0; p < t->part_count; p++) {
+        VITRO_TRY(read_raw(ckpt, &t->part[p], at));
+        at += (size_t)t->part[p].info.count * vitro_dtype_size(t->info.dtype);
+    }
+    return VITRO_OK;
+}
+
+VitroStatus vitro_checkpoint_read_f32(const VitroCheckpoint *ckpt, int64_t i, float *out)
+{
+    const VitroCkptTensor *t = &ckpt->tensor[i];
+    if (!vitro_dtype_is_float(t->info.dtype))
+        return vitro_fail(VITRO_E_UNSUPPORTED, "%s: tensor \"%s\" is %s, not a float", ckpt->path,
+                          t->info.name, vitro_dtype_name(t->info.dtype));
+    if (!t->part_count)
+        return read_f32(ckpt, t, out);
+    for (int64_t p = 0; p < t->part_count; p++) {
+        VITRO_TRY(read_f32(ckpt, &t->part[p], out));
+        out += t->part[p].info.count;
     }
     return VITRO_OK;
 }

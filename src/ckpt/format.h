@@ -10,14 +10,19 @@
 
 /* A tensor as a strided view of one storage. Whoever adds one has checked that every element lies
  * inside the storage: readers trust it. */
-typedef struct VitroCkptTensor {
+typedef struct VitroCkptTensor VitroCkptTensor;
+struct VitroCkptTensor {
     VitroTensorInfo info;                /* info.name points into `name` */
     char *name;                          /* as in the file; owned */
-    const uint8_t *data;                 /* element 0; NULL where count is 0 */
+    const uint8_t *data;                 /* element 0; NULL where count is 0, or it has parts */
     int64_t stride[VITRO_CKPT_MAX_RANK]; /* in elements, >= 0 */
     bool contiguous;
     int64_t record; /* of the zip, whose checksum covers it; -1: none */
-} VitroCkptTensor;
+    /* Made by vitro_ckpt_rearrange: its elements are those of the parts, one behind the other.
+     * Owned; parts have no parts and no name of their own. */
+    VitroCkptTensor *part;
+    int64_t part_count; /* 0: a tensor of the file */
+};
 
 typedef struct VitroCkptFormat VitroCkptFormat;
 
@@ -28,10 +33,11 @@ struct VitroCheckpoint {
     VitroCkptTensor *tensor;
     int64_t count, capacity;
     int64_t *by_name;
-    size_t names_size; /* bytes of all names */
-    char *metadata;    /* owned; NULL: none */
-    VitroZip zip;      /* .npz, .pth in zip form; else zeroed */
-    void *json;        /* .safetensors: its __metadata__ (json_t) */
+    size_t names_size;  /* bytes of all names */
+    char *metadata;     /* owned; NULL: none */
+    const char *naming; /* static; NULL: unknown */
+    VitroZip zip;       /* .npz, .pth in zip form; else zeroed */
+    void *json;         /* .safetensors: its __metadata__ (json_t) */
 };
 
 struct VitroCkptFormat {
@@ -56,6 +62,30 @@ VitroStatus vitro_ckpt_add(VitroCheckpoint *ckpt, const VitroCkptTensor *t, cons
 /* The product of the dims, each of which must be >= 0, times the element size fits int64_t. */
 VitroStatus vitro_ckpt_count(int64_t *count, const char *name, VitroDtype dtype, int rank,
                              const int64_t *dim);
+
+/* How a tensor of a new list is made of the file's: each source turned by numpy.transpose(axes),
+ * all joined along the first dimension, seen in another shape of as many elements. */
+typedef struct VitroCkptSource {
+    int64_t index;                 /* of the old list */
+    int axis_count;                /* 0: not turned; else its rank */
+    int axis[VITRO_CKPT_MAX_RANK]; /* a permutation */
+} VitroCkptSource;
+typedef struct VitroCkptMove {
+    const char *name;
+    const VitroCkptSource *source;
+    int64_t source_count; /* >= 1; all of one dtype */
+    int rank;
+    int64_t dim[VITRO_CKPT_MAX_RANK];
+} VitroCkptMove;
+
+/* Replaces the list of tensors. On failure (memory; two tensors of one name, VITRO_E_FORMAT) the
+ * old list stays. */
+VitroStatus vitro_ckpt_rearrange(VitroCheckpoint *ckpt, const VitroCkptMove *move, int64_t count);
+
+/* ckpt.c: the order of names; fails where two are equal. The caller frees *out. */
+VitroStatus vitro_ckpt_index_names(int64_t **out, const VitroCkptTensor *tensor, int64_t count);
+void vitro_ckpt_free_tensors(VitroCkptTensor *tensor, int64_t count);
+bool vitro_ckpt_is_contiguous(const VitroCkptTensor *t);
 
 bool vitro_ckpt_is_utf8(const char *text, size_t size); /* valid, and without NUL */
 

@@ -2,6 +2,8 @@
 /* The geometry of a checkpoint's ViT, read from its tensors' shapes, its card, and what the caller
  * states. Tensors are facts; the card and the caller may add to them, never contradict. */
 #include "base/status.h"
+#include "model/keymap.h"
+#include "model/names.h"
 #include "model/params.h"
 
 #include <inttypes.h>
@@ -30,8 +32,7 @@ static VitroStatus need(const VitroTensorInfo **out, const VitroCheckpoint *ckpt
 {
     const VitroTensorInfo *info = find(ckpt, name);
     if (!info)
-        return vitro_fail(VITRO_E_FORMAT, "not a plain ViT under the usual names: no tensor \"%s\"",
-                          name);
+        return vitro_refuse_names(ckpt, name);
     char shape[128];
     if (info->rank != rank && info->rank != or_rank)
         return vitro_fail(VITRO_E_FORMAT, "%s has shape %s: %d dimensions were expected", name,
@@ -77,6 +78,11 @@ static VitroStatus read_shapes(Shapes *s, const VitroCheckpoint *ckpt)
     s->tokens = t->dim[1];
     s->depth = count_blocks(ckpt);
     VITRO_TRY(need(&t, ckpt, "blocks.0.attn.qkv.weight", 2, 2));
+    if (t->dim[0] != 3 * s->D)
+        return vitro_fail(VITRO_E_UNSUPPORTED,
+                          "blocks.0.attn.qkv.weight has %" PRId64 " rows: the width of q, k and v "
+                          "must be the tokens' %" PRId64,
+                          t->dim[0], s->D);
     VITRO_TRY(need(&t, ckpt, "blocks.0.mlp.fc1.weight", 2, 2));
     s->mlp_width = t->dim[0];
     s->qkv_bias = find(ckpt, "blocks.0.attn.qkv.bias") != NULL;
@@ -261,7 +267,8 @@ static VitroStatus guess_heads(VitroConfig *cfg, char *note, size_t note_size)
 }
 
 static VitroStatus combine(VitroConfig *cfg, char *note, size_t note_size, const Shapes *s,
-                           const VitroCard *card, const VitroConfig *given, uint32_t given_fields)
+                           const VitroFamily *family, const VitroCard *card,
+                           const VitroConfig *given, uint32_t given_fields)
 {
     uint32_t facts = VITRO_CFG_NUM_CLASSES | VITRO_CFG_EMBED_DIM | VITRO_CFG_DEPTH |
                      VITRO_CFG_MLP_RATIO | VITRO_CFG_QKV_BIAS | VITRO_CFG_REPRESENTATION_SIZE |
@@ -269,6 +276,8 @@ static VitroStatus combine(VitroConfig *cfg, char *note, size_t note_size, const
     uint32_t carded = card->config_known;
     VITRO_TRY(vitro_config_preset(cfg, "vit_base_patch16_224")); /* eps, act, and no dropout */
     cfg->num_heads = 0;
+    if (family)
+        cfg->norm_eps = family->norm_eps;
     vitro_config_apply(cfg, &card->config, carded);
     vitro_config_apply(cfg, given, given_fields);
     if (s->D > 65536 || s->depth > 1024 || s->mlp_width > 1048576 || s->K > 10000000 ||
@@ -305,7 +314,8 @@ VitroStatus vitro_config_from_checkpoint(VitroConfig *out, char *note, size_t no
         note[0] = 0;
     VitroStatus st = read_shapes(&shapes, ckpt);
     if (st == VITRO_OK)
-        st = combine(&cfg, note, note_size, &shapes, card ? card : &no_card,
+        st = combine(&cfg, note, note_size, &shapes,
+                     vitro_family_named(vitro_checkpoint_naming(ckpt)), card ? card : &no_card,
                      given ? given : &nothing_given, given ? given_fields : 0);
     if (st != VITRO_OK)
         return vitro_fail_prefix(st, "%s", vitro_checkpoint_path(ckpt));
