@@ -380,7 +380,8 @@ static int predict(PredictArgs *a, const Args *args)
     if (!status)
         status = transform_args_resolve(&a->transform, args);
     if (!status && !model_args_has_weights(&a->model))
-        status = cli_usage("option --weights is missing: expected a .pth or .safetensors file");
+        status =
+            cli_usage("option --weights is missing: expected a .pth, .safetensors or .npz file");
     InputList inputs;
     if (!status)
         status = inputs_collect(&inputs, args->operands, args->operand_count);
