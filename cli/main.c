@@ -94,18 +94,19 @@ static void log_line(void *user, VitroLogLevel level, const char *line)
     cli_note("%s%s", level == VITRO_LOG_WARN ? "warning: " : "", line);
 }
 
-/* Threads of GNU OpenMP that wait keep their core busy for a while. Beside the loader's threads, or
- * another program, that costs more than the work itself: one training run made 2 steps a second
- * instead of 30. How long they spin is read from the environment before main begins, so the program
- * starts itself once more with the patient setting, unless the user chose one. */
-static void wait_patiently(char **argv)
+/* Threads of GNU OpenMP that wait keep their core busy for milliseconds. Beside the loader's
+ * threads, or another program, that costs more than the work itself: one training run made 2 steps
+ * a second instead of 30. Not to spin at all costs a small model half its speed; spinning for some
+ * ten microseconds costs neither. How long is read from the environment before main begins, so the
+ * program starts itself once more with that setting, unless the user chose one. */
+static void spin_briefly(char **argv)
 {
 #if defined(__linux__)
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || !argv[0])
         return;
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length <= 0 || setenv("OMP_WAIT_POLICY", "passive", 1))
+    if (length <= 0 || setenv("GOMP_SPINCOUNT", "10000", 1))
         return;
     self[length] = 0;
     /* Not where an emulator or a loader runs this program: it would be started in our place. */
@@ -119,7 +120,7 @@ static void wait_patiently(char **argv)
 
 int main(int argc, char **argv)
 {
-    wait_patiently(argv);
+    spin_briefly(argv);
     /* `vitro ... | head` ends quietly, also where the caller ignores SIGPIPE. */
     signal(SIGPIPE, SIG_DFL);
     vitro_set_log(log_line, NULL);
