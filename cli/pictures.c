@@ -33,7 +33,7 @@ static VitroStatus read_for_model(void *user, int64_t i, VitroImage *out)
         *out = pixels;
         return VITRO_OK;
     }
-    return vitro_image_decode(out, black, sizeof(black), "placeholder", p->transform.channels,
+    return vitro_image_decode(out, black, sizeof(black), "a black picture", p->transform.channels,
                               false);
 }
 
