@@ -3,7 +3,12 @@
  *
  * Every fallible function of the library returns a VitroStatus and leaves its results through
  * out-pointers, which it writes only on success. The text that explains a failure belongs to the
- * calling thread and is read with vitro_last_error(). The library never prints and never exits. */
+ * calling thread and is read with vitro_last_error(). The library never prints and never exits.
+ *
+ * Threads: there is no hidden state that callers share but the log callback. One object is for one
+ * thread at a time unless its type says more: checkpoints and data sets may be read by several, and
+ * a model may serve a predictor in each thread. Functions on plain values (pictures, transforms,
+ * configurations, cards) may run anywhere, each thread on its own. */
 #ifndef VITRO_BASE_H
 #define VITRO_BASE_H
 

@@ -132,6 +132,9 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_from_checkpoint(
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
+/* Functions that take it as const, and predictors (each in its own thread), may use one model at
+ * the same time. What changes it (init, load, param_set, a trainer's step) must be alone with
+ * it. */
 typedef struct VitroModel VitroModel;
 
 /* A model whose parameters are all zero: load them, or draw them with vitro_model_init. The device
@@ -195,7 +198,8 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_save(const VitroModel *model,
 /* ---- prediction ------------------------------------------------------------------------------ */
 
 /* The activations of up to `max_batch` images. Several predictors, each in its own thread, may
- * share one model; the model must outlive them and must not change. */
+ * share one model, and may be made and freed while others run: a predictor gives the same bits
+ * whatever the others do. The model must outlive them and must not change during a run. */
 typedef struct VitroPredictor VitroPredictor;
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_create(VitroPredictor **out,
                                                               VitroModel *model, int64_t max_batch);

@@ -31,7 +31,8 @@ typedef struct VitroTrainOptions {
 } VitroTrainOptions;
 VITRO_API VitroTrainOptions vitro_train_options_default(void);
 
-/* Gradients, optimizer state and activations for one model, which it borrows and changes. */
+/* Gradients, optimizer state and activations for one model, which it borrows and changes: while a
+ * step runs, no other thread may use the model. Between steps predictors see the new parameters. */
 typedef struct VitroTrainer VitroTrainer;
 
 /* `batches_per_epoch`: how many calls of vitro_trainer_step make an epoch (for the warm-up and the

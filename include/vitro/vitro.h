@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libvitro: Vision Transformers in C. Everything at once; or include the parts you need.
+/* libvitro: Vision Transformers in C. Everything at once; or include the parts you need. Whole
+ * programs are in examples/, what they stand on is told in docs/LIBRARY.md.
  *
  *     VitroDevice *dev;
  *     VitroCheckpoint *ckpt;

@@ -10,7 +10,8 @@
 
 struct VitroPrepared {
     VitroPacked *forward;  /* w^T, for x w^T */
-    VitroPacked *backward; /* w, for dy w */
+    VitroPacked *backward; /* w, for dy w; NULL, like the other, where oneDNN takes w as it is */
+    int passes;            /* that have been prepared for */
 };
 
 /* ---- packed weights --------------------------------------------------------------------------
@@ -27,10 +28,13 @@ VitroStatus vitro_cpu_weight_prepare(VitroDevice *dev, VitroWeight *weight, int6
             return VITRO_NOMEM;
     }
     VitroPrepared *p = weight->prepared;
-    if ((passes & VITRO_PREPARE_FORWARD) && !p->forward)
+    /* Once for each pass, whatever came of it: other threads may be computing with it by now. */
+    if (passes & ~p->passes & VITRO_PREPARE_FORWARD)
         VITRO_TRY(vitro_onednn_pack(onednn, &p->forward, max_rows, N, K, weight->w.data, true));
-    if ((passes & VITRO_PREPARE_BACKWARD) && !p->backward)
+    p->passes |= passes & VITRO_PREPARE_FORWARD;
+    if (passes & ~p->passes & VITRO_PREPARE_BACKWARD)
         VITRO_TRY(vitro_onednn_pack(onednn, &p->backward, max_rows, K, N, weight->w.data, false));
+    p->passes |= passes & VITRO_PREPARE_BACKWARD;
     return VITRO_OK;
 }
 
