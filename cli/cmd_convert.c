@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vitro convert: one weight file to another, and what tensors a file holds. */
-#include "args.h"
+#include "model_args.h"
 
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
+enum { NAMES_KEEP, NAMES_VITRO };
+
 typedef struct ConvertArgs {
     bool list;
-    int dtype;
+    int dtype, names;
+    const char *class_indices;
+    ModelArgs model;
+    TransformArgs transform;
 } ConvertArgs;
 
 static const char *const dtype_names[] = {"keep", "f32", "f16", "bf16", NULL};
 static const VitroDtype dtypes[] = {VITRO_F32, VITRO_F32, VITRO_F16, VITRO_BF16};
+static const char *const naming_names[] = {"keep", "vitro", NULL};
 
 #define ROW(name_, type_, field_, ...)                                                             \
     {                                                                                              \
@@ -24,6 +30,12 @@ static const ArgOption convert_options[] = {
     ROW("list", ARG_FLAG, list, .help = "print name, type and shape of IN's tensors"),
     ROW("dtype", ARG_CHOICE, dtype, .def = "keep", .choices = dtype_names,
         .help = "type of the floats in OUT; integers keep theirs"),
+    ROW("names", ARG_CHOICE, names, .choices = naming_names,
+        .def_help = "keep, or vitro with any option below",
+        .help = "vitro: OUT is a ViT of this library, with its names for the tensors, and with the "
+                "geometry, transform and classes written into it"),
+    ROW("class-indices", ARG_TEXT, class_indices, .metavar = "FILE",
+        .help = "class names for OUT: {\"0\": \"name\", ...}"),
 };
 
 static void list_tensors(const VitroCheckpoint *ckpt)
@@ -45,15 +57,113 @@ static void list_tensors(const VitroCheckpoint *ckpt)
     }
 }
 
-static int convert(const VitroCheckpoint *ckpt, const char *path, const ConvertArgs *a)
+static bool is_set(const char *text)
+{
+    return text && *text;
+}
+
+/* The names change, and OUT says what it is, if that is asked for or told. */
+static int resolve_names(ConvertArgs *a, const Args *args, bool *transform_given)
+{
+    static const char *const transform[] = {"transform", "mean",          "std",
+                                            "crop-pct",  "interpolation", "exif"};
+    *transform_given = false;
+    for (int i = 0; i < ARG_COUNT(transform); i++)
+        *transform_given |= args_given(args, transform[i]);
+    bool told = *transform_given || a->model.given || a->model.has_logits_given ||
+                is_set(a->model.model_name) || is_set(a->model.key_map) || is_set(a->class_indices);
+    if (told && args_given(args, "names") && a->names == NAMES_KEEP)
+        return cli_usage(
+            "option --names: found 'keep', expected vitro: the options about the model "
+            "are written into a file of this library's names");
+    if (told)
+        a->names = NAMES_VITRO;
+    return CLI_OK;
+}
+
+/* As the file is. */
+static int convert_plain(const ConvertArgs *a, const char *in, const char *out,
+                         VitroCheckpointFormat format)
+{
+    VitroCheckpoint *ckpt = NULL;
+    const VitroDtype *floats = a->dtype ? &dtypes[a->dtype] : NULL;
+    if (vitro_checkpoint_open(&ckpt, in))
+        return cli_fail_lib();
+    int status = CLI_OK;
+    if (vitro_checkpoint_convert(ckpt, out, format, floats, NULL))
+        status = cli_fail_lib();
+    else
+        cli_note("%s: %" PRId64 " tensors", out, vitro_checkpoint_count(ckpt));
+    vitro_checkpoint_close(ckpt);
+    return status;
+}
+
+/* As a ViT: renamed, with a card. */
+static int convert_model(const ConvertArgs *a, const char *in, const char *out,
+                         VitroCheckpointFormat format, bool transform_given)
+{
+    ModelFile file;
+    const VitroDtype *floats = a->dtype ? &dtypes[a->dtype] : NULL;
+    int status = model_file_open(&file, &a->model, in, 0);
+    if (status)
+        return status;
+    VitroCard *card = &file.card;
+    if (transform_given)
+        status = transform_args_make(&a->transform, card, &file.config, &card->transform);
+    card->has_transform |= transform_given;
+    if (!status && is_set(a->class_indices) && vitro_card_read_classes(card, a->class_indices))
+        status = cli_fail_lib();
+    if (!status && card->class_count && card->class_count != file.config.num_classes)
+        status = cli_fail("%s: found %" PRId64 " class names, expected the model's %d",
+                          is_set(a->class_indices) ? a->class_indices : in, card->class_count,
+                          file.config.num_classes);
+    if (!status &&
+        vitro_checkpoint_convert_model(file.ckpt, out, format, floats, &file.config, card))
+        status = cli_fail_lib();
+    if (!status)
+        cli_note("%s: %" PRId64 " tensors (%s names before)", out,
+                 vitro_checkpoint_count(file.ckpt), vitro_checkpoint_naming(file.ckpt));
+    model_file_close(&file);
+    return status;
+}
+
+static int list(const ConvertArgs *a, const char *in)
+{
+    VitroCheckpoint *ckpt = NULL;
+    const char *map = is_set(a->model.key_map) ? a->model.key_map : NULL;
+    int status = CLI_OK;
+    if (vitro_checkpoint_open(&ckpt, in) ||
+        (a->names == NAMES_VITRO && vitro_checkpoint_adopt_names(ckpt, map)))
+        status = cli_fail_lib();
+    else
+        list_tensors(ckpt);
+    vitro_checkpoint_close(ckpt);
+    return status;
+}
+
+static int run(ConvertArgs *a, const Args *args)
 {
     VitroCheckpointFormat format;
-    if (vitro_checkpoint_format_of(&format, path))
+    bool transform_given;
+    const char *const *file = args->operands;
+    if (args->operand_count != (a->list ? 1 : 2))
+        return cli_usage("vitro convert: found %d operand%s, expected %s", args->operand_count,
+                         args->operand_count == 1 ? "" : "s",
+                         a->list ? "one file with --list" : "two files: IN OUT");
+    int status = model_args_resolve(&a->model, args);
+    if (!status)
+        status = transform_args_resolve(&a->transform, args);
+    if (!status)
+        status = resolve_names(a, args, &transform_given);
+    if (status)
+        return status;
+    if (a->list)
+        return list(a, file[0]);
+    if (vitro_checkpoint_format_of(&format, file[1]))
         return cli_usage("%s", vitro_last_error());
-    if (vitro_checkpoint_convert(ckpt, path, format, a->dtype ? &dtypes[a->dtype] : NULL, NULL))
-        return cli_fail_lib();
-    cli_note("%s: %" PRId64 " tensors", path, vitro_checkpoint_count(ckpt));
-    return CLI_OK;
+    if (a->names == NAMES_KEEP)
+        return convert_plain(a, file[0], file[1], format);
+    return convert_model(a, file[0], file[1], format, transform_given);
 }
 
 int cmd_convert(int argc, char **argv)
@@ -65,28 +175,19 @@ int cmd_convert(int argc, char **argv)
         .about = "Writes the tensors of a weight file to another, whose extension says its\n"
                  "format: .pth, .pt, .bin (PyTorch), .safetensors or .npz (NumPy). Names, order,\n"
                  "shapes and what the file says of itself are kept; so are all bits unless\n"
-                 "--dtype is given.",
+                 "--dtype is given. With --names vitro, a key map, or options about the model or\n"
+                 "the transform, OUT is a file that predict, eval and train take without options.",
         .operand = "FILE",
         .min_operands = 1,
         .max_operands = 2,
-        .groups = {{"Convert", convert_options, ARG_COUNT(convert_options), &a}}};
+        .groups = {{"Convert", convert_options, ARG_COUNT(convert_options), &a},
+                   model_args_group_without_weights(&a.model),
+                   transform_args_group(&a.transform)}};
     Args args;
     int status = args_parse(&args, &spec, argc, argv);
     if (status != ARGS_RUN)
         return status;
-    VitroCheckpoint *ckpt = NULL;
-    if (args.operand_count != (a.list ? 1 : 2))
-        status = cli_usage("vitro convert: found %d operand%s, expected %s", args.operand_count,
-                           args.operand_count == 1 ? "" : "s",
-                           a.list ? "one file with --list" : "two files: IN OUT");
-    else if (vitro_checkpoint_open(&ckpt, args.operands[0]))
-        status = cli_fail_lib();
-    else if (a.list) {
-        list_tensors(ckpt);
-        status = CLI_OK;
-    } else
-        status = convert(ckpt, args.operands[1], &a);
-    vitro_checkpoint_close(ckpt);
+    status = run(&a, &args);
     args_deinit(&args);
     return status;
 }

@@ -126,7 +126,8 @@ static void print_json(const Summary *s)
     if (s->file.ckpt) {
         fputs(", \"file\": ", stdout);
         put_json_string(stdout, s->name);
-        printf(", \"format\": \"%s\"", vitro_checkpoint_format(s->file.ckpt));
+        printf(", \"format\": \"%s\", \"names\": \"%s\"", vitro_checkpoint_format(s->file.ckpt),
+               vitro_checkpoint_naming(s->file.ckpt));
         if (card->has_transform)
             print_transform_json(&card->transform);
         fputs(card->class_names ? ", \"classes\": [" : "", stdout);
@@ -156,8 +157,9 @@ static void print_file(const Summary *s)
     const VitroCard *card = &s->file.card;
     const VitroTransform *t = &card->transform;
     char name[256];
-    printf("file      %s (%s, %" PRId64 " tensors)\n", cli_clean(name, sizeof(name), s->name),
-           vitro_checkpoint_format(s->file.ckpt), vitro_checkpoint_count(s->file.ckpt));
+    printf("file      %s (%s, %" PRId64 " tensors, %s names)\n",
+           cli_clean(name, sizeof(name), s->name), vitro_checkpoint_format(s->file.ckpt),
+           vitro_checkpoint_count(s->file.ckpt), vitro_checkpoint_naming(s->file.ckpt));
     if (!card->has_transform) {
         puts("transform not in the file");
     } else {

@@ -15,10 +15,11 @@ static const char *const act_names[] = {"gelu", "gelu_tanh", NULL};
     }
 
 static const ArgOption model_options[] = {
-    ROW("model-name", ARG_TEXT, model_name, .metavar = "NAME", .flags = ARG_MAY_BE_EMPTY,
-        .help = "preset; `vitro summary --list` lists them"),
+    /* first: model_args_group_without_weights leaves it out */
     ROW("weights", ARG_TEXT, weights, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
         .help = ".pth, .safetensors or .npz file; the geometry comes from it"),
+    ROW("model-name", ARG_TEXT, model_name, .metavar = "NAME", .flags = ARG_MAY_BE_EMPTY,
+        .help = "preset; `vitro summary --list` lists them"),
     ROW("key-map", ARG_TEXT, key_map, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
         .help = "names of the weight file's tensors, where it is of no known family"),
     ROW("img-size", ARG_INT, config.img_size, .min = 1, .max = 16384,
@@ -78,10 +79,17 @@ static const struct {
     {"act", VITRO_CFG_ACT},
 };
 
+static const char model_title[] =
+    "Model (what is not given comes from the file, else from the preset)";
+
 ArgGroup model_args_group(ModelArgs *m)
 {
-    return (ArgGroup){"Model (what is not given comes from the file, else from the preset)",
-                      model_options, ARG_COUNT(model_options), m};
+    return (ArgGroup){model_title, model_options, ARG_COUNT(model_options), m};
+}
+
+ArgGroup model_args_group_without_weights(ModelArgs *m)
+{
+    return (ArgGroup){model_title, model_options + 1, ARG_COUNT(model_options) - 1, m};
 }
 
 static bool is_set(const char *text)

@@ -35,6 +35,8 @@ typedef struct ModelArgs {
 } ModelArgs;
 
 ArgGroup model_args_group(ModelArgs *m);
+/* The same without --weights: the file is an operand. */
+ArgGroup model_args_group_without_weights(ModelArgs *m);
 /* After args_parse: fills `given`, and the preset's fields that a --model-name states about a
  * checkpoint. CLI_USAGE: no such preset, or options that contradict each other. */
 int model_args_resolve(ModelArgs *m, const Args *args);

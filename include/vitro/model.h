@@ -195,6 +195,11 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_save(const VitroModel *model,
                                                         VitroCheckpointFormat format,
                                                         const VitroCard *card);
 
+/* vitro_checkpoint_convert, with a card of `cfg` and of the transform and class names in `card`. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_convert_model(
+    const VitroCheckpoint *ckpt, const char *path, VitroCheckpointFormat format,
+    const VitroDtype *floats, const VitroConfig *cfg, const VitroCard *card);
+
 /* ---- prediction ------------------------------------------------------------------------------ */
 
 /* The activations of up to `max_batch` images. Several predictors, each in its own thread, may

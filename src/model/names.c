@@ -96,8 +96,9 @@ static bool is_gain(const VitroTensorInfo *t)
 
 static bool is_pos(const char *name)
 {
-    return has(name, "pos_") || has(name, "position") || ends_with(name, ".pos") ||
-           ends_with(name, ".pe");
+    const char *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
+    return has(name, "pos_") || has(name, "posembed") || has(name, "position") ||
+           strcmp(last, "pos") == 0 || strcmp(last, "pe") == 0;
 }
 
 /* "heads.2.", "head_0." */
@@ -209,6 +210,15 @@ static void say_blocks(Text *out, const Findings *f)
             f->wide->dim[0] / 3, f->wide->dim[1], NAME(f->wide), shape(text, f->wide));
 }
 
+/* A position per patch of a square picture, and none for a class token. */
+static bool is_square(const VitroTensorInfo *pos)
+{
+    int64_t rows = pos->rank > 1 ? pos->dim[pos->rank - 2] : 0, side = 1;
+    while (side < 65536 && side * side < rows)
+        side++;
+    return side * side == rows;
+}
+
 static void say_differences(Text *out, const Findings *f)
 {
     char text[96], other[96];
@@ -216,7 +226,7 @@ static void say_differences(Text *out, const Findings *f)
         say(out, "a LayerNorm stands before the patch embedding (%.*s %s, %.*s %s)",
             NAME(f->patch_norm), shape(other, f->patch_norm), NAME(f->patch),
             shape(text, f->patch));
-    if (f->pos && !f->cls)
+    if (!f->cls && is_square(f->pos))
         say(out, "no class token: %.*s %s is for patches only", NAME(f->pos), shape(text, f->pos));
     say_blocks(out, f);
     if (!f->final_norm)

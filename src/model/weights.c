@@ -228,3 +228,14 @@ done:
     vitro_free(sources);
     return st;
 }
+
+VitroStatus vitro_checkpoint_convert_model(const VitroCheckpoint *ckpt, const char *path,
+                                           VitroCheckpointFormat format, const VitroDtype *floats,
+                                           const VitroConfig *cfg, const VitroCard *card)
+{
+    char *metadata = NULL;
+    VITRO_TRY(vitro_card_write(&metadata, cfg, card));
+    VitroStatus st = vitro_checkpoint_convert(ckpt, path, format, floats, metadata);
+    vitro_free(metadata);
+    return st;
+}

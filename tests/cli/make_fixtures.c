@@ -190,6 +190,26 @@ static void write_pictures(void)
     write_cifar10("cifar-10-batches-bin/test_batch.bin", 20);
 }
 
+/* bare.safetensors under other names, and the key map that leads back. */
+static void write_foreign(void)
+{
+    VitroCheckpoint *ckpt;
+    write_text("away.map", "blocks.*.attn.qkv.weight = layer.*.in.weight\n"
+                           "cls_token = token\n"
+                           "head.weight(1,0) = out.kernel\n");
+    write_text("back.map", "# from foreign.npz to the names of Vitro\n"
+                           "layer.*.in.weight = blocks.*.attn.qkv.weight\n"
+                           "token = cls_token\n"
+                           "out.kernel(1,0) = head.weight\n");
+    char map[4096];
+    REQUIRE(snprintf(map, sizeof(map), "%s", in_folder("away.map")) < (int)sizeof(map));
+    REQUIRE(vitro_checkpoint_open(&ckpt, in_folder("bare.safetensors")) == VITRO_OK);
+    REQUIRE(vitro_checkpoint_adopt_names(ckpt, map) == VITRO_OK);
+    REQUIRE(vitro_checkpoint_convert(ckpt, in_folder("foreign.npz"), VITRO_FORMAT_NPZ, NULL,
+                                     NULL) == VITRO_OK);
+    vitro_checkpoint_close(ckpt);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -206,6 +226,7 @@ int main(int argc, char **argv)
     VitroConfig cifar = tiny_config(3, 10);
     cifar.img_size = 32;
     write_model("cifar.pth", cifar, true, false);
+    write_foreign();
     write_pictures();
     write_text("names.json", "{\"0\": \"zero\", \"1\": \"one\", \"2\": \"two\"}\n");
     write_text("names2.json", "[\"zero\", \"one\"]\n");

@@ -19,7 +19,7 @@ model="model-name weights img-size patch-size in-channels num-classes embed-dim 
 transform="transform mean std interpolation crop-pct exif precision seed"
 has predict $model $transform class-indices top-k plot json logits batch-size dump-input
 has eval $model $transform data-path dataset split json confusion batch-size
-has convert list dtype
+has convert list dtype names class-indices key-map num-heads mean
 has bench $model batch-size precision train freeze-layers json
 has summary $model batch-size freeze-layers list json attention dim heads tokens proj
 has train $model $transform data-path dataset download download-url epochs batch-size lr lrf freeze-layers
