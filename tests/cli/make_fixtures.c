@@ -197,10 +197,10 @@ static void write_foreign(void)
     write_text("away.map", "blocks.*.attn.qkv.weight = layer.*.in.weight\n"
                            "cls_token = token\n"
                            "head.weight(1,0) = out.kernel\n");
-    write_text("back.map", "# from foreign.npz to the names of Vitro\n"
-                           "layer.*.in.weight = blocks.*.attn.qkv.weight\n"
-                           "token = cls_token\n"
-                           "out.kernel(1,0) = head.weight\n");
+    write_text("foreign.map", "# from foreign.npz to the names of Vitro\n"
+                              "layer.*.in.weight = blocks.*.attn.qkv.weight\n"
+                              "token = cls_token\n"
+                              "out.kernel(1,0) = head.weight\n");
     char map[4096];
     REQUIRE(snprintf(map, sizeof(map), "%s", in_folder("away.map")) < (int)sizeof(map));
     REQUIRE(vitro_checkpoint_open(&ckpt, in_folder("bare.safetensors")) == VITRO_OK);

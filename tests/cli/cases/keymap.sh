@@ -3,7 +3,7 @@
 "$VITRO" convert --list foreign.npz | grep -v blocks
 try predict --weights foreign.npz --num-heads 2 a.ppm
 "$VITRO" predict --weights bare.safetensors --num-heads 2 --logits --json a.ppm >expected
-map="--key-map back.map --num-heads 2"
+map="--key-map foreign.map --num-heads 2"
 "$VITRO" predict --weights foreign.npz $map --logits --json a.ppm | cmp - expected &&
     echo "predict: the same"
 "$VITRO" summary --weights foreign.npz $map | sed -n '2p'
@@ -12,7 +12,7 @@ map="--key-map back.map --num-heads 2"
     grep '^_Incompat'
 "$VITRO" train --init-weights foreign.npz $map --data-path flowers --epochs 1 --log-dir log2 \
     --output-dir out >/dev/null 2>&1 && echo trained
-"$VITRO" convert --list --key-map back.map foreign.npz | grep -v blocks
+"$VITRO" convert --list --key-map foreign.map foreign.npz | grep -v blocks
 "$VITRO" convert $map --mean 0.25 --std 0.5 foreign.npz told.pth && echo converted
 "$VITRO" summary --weights told.pth | sed -n '2,4p'
 "$VITRO" predict --weights told.pth --mean 0.5 --logits --json a.ppm | cmp - expected &&
@@ -26,7 +26,7 @@ try predict --weights bare.safetensors $map a.ppm
 echo 'token == cls_token' >wrong.map
 try predict --weights foreign.npz --key-map wrong.map a.ppm
 try convert --names keep $map foreign.npz x.npz
-try convert --key-map back.map foreign.npz x.npz
-try convert --key-map back.map --num-heads 3 foreign.npz x.npz
+try convert --key-map foreign.map foreign.npz x.npz
+try convert --key-map foreign.map --num-heads 3 foreign.npz x.npz
 echo '{"0": "one"}' >one.json
 try convert $map --class-indices one.json foreign.npz x.npz
