@@ -35,71 +35,76 @@ static const char torchvision[] =
     "? heads.head.weight = head.weight\n"
     "? heads.head.bias = head.bias\n";
 
-/* transformers/models/vit/modeling_vit.py, ViTForImageClassification. The pooler is not part of it.
- */
-#define HF_BLOCK "vit.encoder.layer.*."
-static const char hugging_face[] =
-    "vit.embeddings.cls_token = cls_token\n"
-    "vit.embeddings.position_embeddings = pos_embed\n"
-    "vit.embeddings.patch_embeddings.projection.weight = patch_embed.proj.weight\n"
-    "vit.embeddings.patch_embeddings.projection.bias = patch_embed.proj.bias\n" /* */
-    HF_BLOCK "layernorm_before.weight = blocks.*.norm1.weight\n"                /* */
-    HF_BLOCK "layernorm_before.bias = blocks.*.norm1.bias\n"                    /* */
-    HF_BLOCK "attention.attention.query.weight + "                              /* */
-    HF_BLOCK "attention.attention.key.weight + "                                /* */
-    HF_BLOCK "attention.attention.value.weight = blocks.*.attn.qkv.weight\n"    /* */
-    "? " HF_BLOCK "attention.attention.query.bias + "                           /* */
-    HF_BLOCK "attention.attention.key.bias + "                                  /* */
-    HF_BLOCK "attention.attention.value.bias = blocks.*.attn.qkv.bias\n"        /* */
-    HF_BLOCK "attention.output.dense.weight = blocks.*.attn.proj.weight\n"      /* */
-    HF_BLOCK "attention.output.dense.bias = blocks.*.attn.proj.bias\n"          /* */
-    HF_BLOCK "layernorm_after.weight = blocks.*.norm2.weight\n"                 /* */
-    HF_BLOCK "layernorm_after.bias = blocks.*.norm2.bias\n"                     /* */
-    HF_BLOCK "intermediate.dense.weight = blocks.*.mlp.fc1.weight\n"            /* */
-    HF_BLOCK "intermediate.dense.bias = blocks.*.mlp.fc1.bias\n"                /* */
-    HF_BLOCK "output.dense.weight = blocks.*.mlp.fc2.weight\n"                  /* */
-    HF_BLOCK "output.dense.bias = blocks.*.mlp.fc2.bias\n"                      /* */
-    "vit.layernorm.weight = norm.weight\n"
-    "vit.layernorm.bias = norm.bias\n"
-    "- vit.pooler.dense.weight\n"
-    "- vit.pooler.dense.bias\n"
-    "? classifier.weight = head.weight\n"
-    "? classifier.bias = head.bias\n";
+/* clang-format off */
+/* transformers/models/vit/modeling_vit.py: ViTForImageClassification ("vit." before all but the
+ * head), and ViTModel alone. The pooler belongs to neither's features. */
+#define HUGGING_FACE(vit)                                                                          \
+    vit "embeddings.cls_token = cls_token\n"                                                       \
+    vit "embeddings.position_embeddings = pos_embed\n"                                             \
+    vit "embeddings.patch_embeddings.projection.weight = patch_embed.proj.weight\n"                \
+    vit "embeddings.patch_embeddings.projection.bias = patch_embed.proj.bias\n"                    \
+    vit "encoder.layer.*.layernorm_before.weight = blocks.*.norm1.weight\n"                        \
+    vit "encoder.layer.*.layernorm_before.bias = blocks.*.norm1.bias\n"                            \
+    vit "encoder.layer.*.attention.attention.query.weight + "                                      \
+    vit "encoder.layer.*.attention.attention.key.weight + "                                        \
+    vit "encoder.layer.*.attention.attention.value.weight = blocks.*.attn.qkv.weight\n"            \
+    "? " vit "encoder.layer.*.attention.attention.query.bias + "                                   \
+    vit "encoder.layer.*.attention.attention.key.bias + "                                          \
+    vit "encoder.layer.*.attention.attention.value.bias = blocks.*.attn.qkv.bias\n"                \
+    vit "encoder.layer.*.attention.output.dense.weight = blocks.*.attn.proj.weight\n"              \
+    vit "encoder.layer.*.attention.output.dense.bias = blocks.*.attn.proj.bias\n"                  \
+    vit "encoder.layer.*.layernorm_after.weight = blocks.*.norm2.weight\n"                         \
+    vit "encoder.layer.*.layernorm_after.bias = blocks.*.norm2.bias\n"                             \
+    vit "encoder.layer.*.intermediate.dense.weight = blocks.*.mlp.fc1.weight\n"                    \
+    vit "encoder.layer.*.intermediate.dense.bias = blocks.*.mlp.fc1.bias\n"                        \
+    vit "encoder.layer.*.output.dense.weight = blocks.*.mlp.fc2.weight\n"                          \
+    vit "encoder.layer.*.output.dense.bias = blocks.*.mlp.fc2.bias\n"                              \
+    vit "layernorm.weight = norm.weight\n"                                                         \
+    vit "layernorm.bias = norm.bias\n"                                                             \
+    "- " vit "pooler.dense.weight\n"                                                               \
+    "- " vit "pooler.dense.bias\n"                                                                 \
+    "? classifier.weight = head.weight\n"                                                          \
+    "? classifier.bias = head.bias\n"
+static const char hugging_face[] = HUGGING_FACE("vit.");
+static const char hugging_face_bare[] = HUGGING_FACE("");
 
 /* google-research/vision_transformer (Flax): kernels are [in..., out...], attention's [D,H,D/H] and
  * [H,D/H,D]. */
-#define FLAX_BLOCK     "Transformer/encoderblock_*/"
-#define FLAX_ATTENTION FLAX_BLOCK "MultiHeadDotProductAttention_1/"
-static const char flax[] = "cls = cls_token\n"
-                           "Transformer/posembed_input/pos_embedding = pos_embed\n"
-                           "embedding/kernel(3,2,0,1) = patch_embed.proj.weight\n"
-                           "embedding/bias = patch_embed.proj.bias\n"       /* */
-    FLAX_BLOCK "LayerNorm_0/scale = blocks.*.norm1.weight\n"                /* */
-    FLAX_BLOCK "LayerNorm_0/bias = blocks.*.norm1.bias\n"                   /* */
-    FLAX_ATTENTION "query/kernel(1,2,0) + "                                 /* */
-    FLAX_ATTENTION "key/kernel(1,2,0) + "                                   /* */
-    FLAX_ATTENTION "value/kernel(1,2,0) = blocks.*.attn.qkv.weight\n"       /* */
-    FLAX_ATTENTION "query/bias + "                                          /* */
-    FLAX_ATTENTION "key/bias + "                                            /* */
-    FLAX_ATTENTION "value/bias = blocks.*.attn.qkv.bias\n"                  /* */
-    FLAX_ATTENTION "out/kernel(2,0,1) = blocks.*.attn.proj.weight\n"        /* */
-    FLAX_ATTENTION "out/bias = blocks.*.attn.proj.bias\n"                   /* */
-    FLAX_BLOCK "LayerNorm_2/scale = blocks.*.norm2.weight\n"                /* */
-    FLAX_BLOCK "LayerNorm_2/bias = blocks.*.norm2.bias\n"                   /* */
-    FLAX_BLOCK "MlpBlock_3/Dense_0/kernel(1,0) = blocks.*.mlp.fc1.weight\n" /* */
-    FLAX_BLOCK "MlpBlock_3/Dense_0/bias = blocks.*.mlp.fc1.bias\n"          /* */
-    FLAX_BLOCK "MlpBlock_3/Dense_1/kernel(1,0) = blocks.*.mlp.fc2.weight\n" /* */
-    FLAX_BLOCK "MlpBlock_3/Dense_1/bias = blocks.*.mlp.fc2.bias\n"          /* */
-                           "Transformer/encoder_norm/scale = norm.weight\n"
-                           "Transformer/encoder_norm/bias = norm.bias\n"
-                           "? pre_logits/kernel(1,0) = pre_logits.fc.weight\n"
-                           "? pre_logits/bias = pre_logits.fc.bias\n"
-                           "? head/kernel(1,0) = head.weight\n"
-                           "? head/bias = head.bias\n";
+#define BLOCK     "Transformer/encoderblock_*/"
+#define ATTENTION BLOCK "MultiHeadDotProductAttention_1/"
+static const char flax[] =
+    "cls = cls_token\n"
+    "Transformer/posembed_input/pos_embedding = pos_embed\n"
+    "embedding/kernel(3,2,0,1) = patch_embed.proj.weight\n"
+    "embedding/bias = patch_embed.proj.bias\n"
+    BLOCK "LayerNorm_0/scale = blocks.*.norm1.weight\n"
+    BLOCK "LayerNorm_0/bias = blocks.*.norm1.bias\n"
+    ATTENTION "query/kernel(1,2,0) + "
+    ATTENTION "key/kernel(1,2,0) + "
+    ATTENTION "value/kernel(1,2,0) = blocks.*.attn.qkv.weight\n"
+    "? " ATTENTION "query/bias + "
+    ATTENTION "key/bias + "
+    ATTENTION "value/bias = blocks.*.attn.qkv.bias\n"
+    ATTENTION "out/kernel(2,0,1) = blocks.*.attn.proj.weight\n"
+    ATTENTION "out/bias = blocks.*.attn.proj.bias\n"
+    BLOCK "LayerNorm_2/scale = blocks.*.norm2.weight\n"
+    BLOCK "LayerNorm_2/bias = blocks.*.norm2.bias\n"
+    BLOCK "MlpBlock_3/Dense_0/kernel(1,0) = blocks.*.mlp.fc1.weight\n"
+    BLOCK "MlpBlock_3/Dense_0/bias = blocks.*.mlp.fc1.bias\n"
+    BLOCK "MlpBlock_3/Dense_1/kernel(1,0) = blocks.*.mlp.fc2.weight\n"
+    BLOCK "MlpBlock_3/Dense_1/bias = blocks.*.mlp.fc2.bias\n"
+    "Transformer/encoder_norm/scale = norm.weight\n"
+    "Transformer/encoder_norm/bias = norm.bias\n"
+    "? pre_logits/kernel(1,0) = pre_logits.fc.weight\n"
+    "? pre_logits/bias = pre_logits.fc.bias\n"
+    "? head/kernel(1,0) = head.weight\n"
+    "? head/bias = head.bias\n";
+/* clang-format on */
 
 static const VitroFamily families[] = {{"timm", "", 1e-6},
                                        {"torchvision", torchvision, 1e-6},
                                        {"huggingface", hugging_face, 1e-12},
+                                       {"huggingface", hugging_face_bare, 1e-12},
                                        {"flax", flax, 1e-6}};
 
 const VitroFamily *vitro_family_named(const char *name)

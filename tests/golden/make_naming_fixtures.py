@@ -72,6 +72,8 @@ for i in range(2):
         hf[h + theirs + ".bias"] = b[ours + ".bias"]
 np.savez(os.path.join(here, "names_flax.npz"), **flax)
 np.savez(os.path.join(here, "names_huggingface.npz"), **hf)
+np.savez(os.path.join(here, "names_huggingface_bare.npz"),
+         **{k[len("vit."):]: v for k, v in hf.items()})
 
 torchvision = {"class_token": "cls_token", "conv_proj": "patch_embed.proj",
                "encoder.pos_embedding": "pos_embed", "encoder.ln": "norm",

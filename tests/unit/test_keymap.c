@@ -52,7 +52,8 @@ static void test_families(void **state)
                  {"names_torchvision.npz", "torchvision", 34},
                  {"names_torchvision_old.npz", "torchvision", 34},
                  {"names_flax.npz", "flax", 34},
-                 {"names_huggingface.npz", "huggingface", 30}};
+                 {"names_huggingface.npz", "huggingface", 30},
+                 {"names_huggingface_bare.npz", "huggingface", 30}};
     VitroCheckpoint *timm = open_file(GOLDEN "names_timm.npz");
     for (size_t f = 0; f < sizeof(cases) / sizeof(cases[0]); f++) {
         char path[128];
