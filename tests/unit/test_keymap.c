@@ -334,7 +334,7 @@ static void test_reasons(void **state)
          {{"conv1.weight", 4, {8, 3, 7, 7}}, {"fc.weight", 2, {10, 8}}}},
         {"holds no tensors", {{NULL, 0, {0}}}},
     };
-    static const float zeros[1024];
+    static const float zeros[2048];
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
         VitroTensorSource t[20];
         int64_t n = 0;
