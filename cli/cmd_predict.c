@@ -5,6 +5,7 @@
 #include "npy.h"
 #include "pictures.h"
 #include "report.h"
+#include "show.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -17,7 +18,8 @@
 typedef struct PredictArgs {
     const char *class_indices, *plot, *dump_input;
     int top_k;
-    bool json, logits;
+    bool json, logits, show;
+    int show_as;
     int64_t batch_size;
     int workers;
     ModelArgs model;
@@ -42,6 +44,10 @@ static const ArgOption predict_options[] = {
     ROW("plot", ARG_TEXT, plot, .metavar = "FILE.png",
         .help = "draw the untransformed picture under its title, and the classes' probabilities; "
                 "with several pictures a folder"),
+    ROW("show", ARG_FLAG, show,
+        .help = "show the same in the terminal; by half blocks the picture alone"),
+    ROW("show-as", ARG_CHOICE, show_as, .def = "auto", .choices = show_names,
+        .help = "how --show does it. auto: by what the terminal says of itself"),
     ROW("dump-input", ARG_TEXT, dump_input, .metavar = "FILE.npy",
         .help = "write the preprocessed tensor [N,C,S,S], float32; a picture that cannot be read "
                 "has no row, and without a row there is no file"),
@@ -59,6 +65,7 @@ typedef struct Predict {
     ClassNames classes;
     Pictures pictures;
     NpyFile dump;
+    Show show;
     VitroPredictor *predictor;
     int64_t outputs; /* logits or features per picture */
     int64_t failed;  /* pictures */
@@ -227,15 +234,19 @@ static int plot(VitroImage *page, const Predict *p, const Result *r, const Vitro
     return vitro_plot_prediction(page, picture, text, bars, count) ? cli_fail_lib() : CLI_OK;
 }
 
+/* Writes it, shows it, or both. Half blocks are too coarse for letters: there the picture stands
+ * alone, under the lines that were printed. */
 static int draw(Predict *p, int64_t i, const Result *r, const char *text)
 {
     VitroImage picture = {0}, page = {0};
-    char *path = plot_path(p, p->inputs->names[i]);
+    char *path = p->args->plot ? plot_path(p, p->inputs->names[i]) : NULL;
     int status = pictures_read(&p->pictures, i, 3, &picture) ? cli_fail_lib() : CLI_OK;
-    if (!status)
+    if (!status && (path || show_is_fine(&p->show)))
         status = plot(&page, p, r, &picture, text);
-    if (!status && vitro_image_write_png(path, &page))
+    if (!status && path && vitro_image_write_png(path, &page))
         status = cli_fail_lib();
+    if (!status && p->show.on)
+        status = show_picture(&p->show, show_is_fine(&p->show) ? &page : &picture);
     vitro_image_deinit(&page);
     vitro_image_deinit(&picture);
     free(path);
@@ -292,7 +303,7 @@ static int report_picture(Predict *p, int64_t i, const float *input, const float
         print_json(p, &r);
     else
         print_text(p, &r, first_line);
-    int status = p->args->plot ? draw(p, i, &r, first_line) : CLI_OK;
+    int status = p->args->plot || p->show.on ? draw(p, i, &r, first_line) : CLI_OK;
     free(first_line);
     free(r.prob);
     free(r.ranked);
@@ -382,12 +393,18 @@ static int predict(PredictArgs *a, const Args *args)
     if (!status && !model_args_has_weights(&a->model))
         status =
             cli_usage("option --weights is missing: expected a .pth, .safetensors or .npz file");
+    a->show |= args_given(args, "show-as");
+    if (!status && a->show && a->json)
+        status = cli_usage("options --show and --json contradict each other: both want standard "
+                           "output");
     InputList inputs;
     if (!status)
         status = inputs_collect(&inputs, args->operands, args->operand_count);
     if (status)
         return status;
     Predict p = {.args = a, .inputs = &inputs};
+    if (a->show)
+        show_open(&p.show, a->show_as);
     status = run(&p);
     if (!status && p.failed) {
         status = CLI_FAILED;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Results as pictures: what a model sees in a picture, how training went, which classes it takes
- * for which.
+ * for which; and any picture on a terminal.
  *
  * Every vitro_plot_* function draws a new RGB page into `out`, which the caller frees with
  * vitro_image_deinit; vitro_image_write_png writes it. `out` is written only on success. Texts are
@@ -53,6 +53,24 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_plot_confusion(VitroImage *out, con
                                                             int64_t classes,
                                                             const char *const *names,
                                                             const char *title);
+
+/* How a terminal is told to show pixels. */
+typedef enum VitroShowMethod {
+    VITRO_SHOW_KITTY = 0,     /* kitty's graphics protocol, a PNG inside */
+    VITRO_SHOW_SIXEL = 1,     /* DEC sixel, up to 256 colours chosen by median cut */
+    VITRO_SHOW_BLOCKS = 2,    /* two pixels per character cell, 24-bit colour */
+    VITRO_SHOW_BLOCKS_256 = 3 /* the same in the 6x6x6 colours of a 256-colour terminal */
+} VitroShowMethod;
+
+/* Takes some bytes; what it returns, unless VITRO_OK, ends vitro_show and is returned. */
+typedef VitroStatus (*VitroShowFn)(void *user, const void *data, size_t size);
+
+/* Sends `image` to `write` as a terminal wants it, made smaller where it is larger than
+ * max_width x max_height pixels (>= 1; of VITRO_SHOW_BLOCKS a cell is one wide and two high). The
+ * last byte sent is a newline. Errors: VITRO_E_ARG, _NOMEM, and what `write` returns. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_show(const VitroImage *image, VitroShowMethod method,
+                                                  int max_width, int max_height, VitroShowFn write,
+                                                  void *user);
 
 #ifdef __cplusplus
 }
