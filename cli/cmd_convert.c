@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAMES_KEEP, NAMES_VITRO };
@@ -98,6 +99,50 @@ static int convert_plain(const ConvertArgs *a, const char *in, const char *out,
     return status;
 }
 
+/* ---- whether all of the model is there ---------------------------------------------------------
+ */
+
+typedef struct Check {
+    const VitroCheckpoint *ckpt;
+    char missing[128]; /* "": none */
+    bool *used;        /* [tensors of the file] */
+} Check;
+
+static void check_param(void *user, const VitroParamInfo *info)
+{
+    Check *c = user;
+    int64_t i = vitro_checkpoint_find(c->ckpt, info->name);
+    if (i >= 0)
+        c->used[i] = true;
+    else if (!c->missing[0])
+        snprintf(c->missing, sizeof(c->missing), "%s", info->name);
+}
+
+/* A file that calls itself a model must be one: else predict would refuse it, strict as it is. */
+static int check_complete(const ModelFile *file, const char *in)
+{
+    Check c = {.ckpt = file->ckpt};
+    char name[256];
+    int64_t count = vitro_checkpoint_count(file->ckpt), i = 0;
+    c.used = cli_alloc((size_t)count, sizeof(*c.used));
+    int status = CLI_OK;
+    if (vitro_config_each_param(&file->config, check_param, &c))
+        status = cli_fail_lib();
+    while (i < count && c.used[i])
+        i++;
+    if (!status && c.missing[0])
+        status = cli_fail("%s: the model needs a tensor \"%s\", and under this library's names the "
+                          "file has none",
+                          in, c.missing);
+    else if (!status && i < count)
+        status =
+            cli_fail("%s: tensor \"%s\" is no part of the model; a line '- NAME' of a key map "
+                     "leaves it out",
+                     in, cli_clean(name, sizeof(name), vitro_checkpoint_info(file->ckpt, i)->name));
+    free(c.used);
+    return status;
+}
+
 /* As a ViT: renamed, with a card. */
 static int convert_model(const ConvertArgs *a, const char *in, const char *out,
                          VitroCheckpointFormat format, bool transform_given)
@@ -108,9 +153,10 @@ static int convert_model(const ConvertArgs *a, const char *in, const char *out,
     if (status)
         return status;
     VitroCard *card = &file.card;
-    if (transform_given)
+    status = check_complete(&file, in);
+    if (!status && transform_given)
         status = transform_args_make(&a->transform, card, &file.config, &card->transform);
-    card->has_transform |= transform_given;
+    card->has_transform |= transform_given && !status;
     if (!status && is_set(a->class_indices) && vitro_card_read_classes(card, a->class_indices))
         status = cli_fail_lib();
     if (!status && card->class_count && card->class_count != file.config.num_classes)

@@ -269,6 +269,9 @@ VitroStatus vitro_refuse_names(const VitroCheckpoint *ckpt, const char *missing)
     Prefix blocks = find_blocks(ckpt);
     if (vitro_checkpoint_count(ckpt) == 0)
         return vitro_fail(VITRO_E_FORMAT, "holds no tensors");
+    if (strcmp(vitro_checkpoint_naming(ckpt), "key map") == 0)
+        return vitro_fail(VITRO_E_FORMAT,
+                          "with the key map's names, too, there is no tensor \"%s\"", missing);
     if (is_unnamed(ckpt)) {
         say_unnamed(&text, ckpt);
     } else {

@@ -23,6 +23,8 @@ echo '["x", "y", "z"]' >three.json
 # what is wrong is told
 try predict --weights foreign.npz --key-map none.map a.ppm
 try predict --weights bare.safetensors $map a.ppm
+echo 'head.bias = head.bias' >short.map
+try predict --weights foreign.npz --key-map short.map a.ppm
 echo 'token == cls_token' >wrong.map
 try predict --weights foreign.npz --key-map wrong.map a.ppm
 try convert --names keep $map foreign.npz x.npz
@@ -30,3 +32,7 @@ try convert --key-map foreign.map foreign.npz x.npz
 try convert --key-map foreign.map --num-heads 3 foreign.npz x.npz
 echo '{"0": "one"}' >one.json
 try convert $map --class-indices one.json foreign.npz x.npz
+(cat foreign.map && echo '- norm.bias') >less.map
+try convert --key-map less.map --num-heads 2 foreign.npz x.npz
+echo 'blocks.1.attn.qkv.weight = extra' >more.map
+try convert --key-map more.map --num-heads 2 bare.safetensors x.npz
