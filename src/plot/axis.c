@@ -33,7 +33,6 @@ VitroAxis vitro_axis_linear(double low, double high, int wanted)
         double room = largest > 1e-280 ? largest * 0.1 : 1;
         low -= room;
         high += room;
-        largest = fmax(fabs(low), fabs(high));
     }
     double step = round_step((high - low) / wanted);
     axis.low = floor(low / step + 1e-6) * step;
