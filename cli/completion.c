@@ -130,7 +130,7 @@ void completion_zsh(const Command *commands)
     }
     fputs("    )\n"
           "    local state line curcontext=$curcontext\n"
-          "    _arguments -C '1: :->command' '*:: :->options' && return\n"
+          "    _arguments -C '1: :->command' '*:: :->options'\n"
           "    if [[ $state == command ]]; then\n"
           "        _describe -t commands command commands\n"
           "        return\n"
