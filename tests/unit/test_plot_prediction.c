@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "vitro/plot.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -105,6 +106,97 @@ static void test_odd_titles(void **unused)
     vitro_image_deinit(&none);
 }
 
+/* Pixels of the first bar's blue. */
+static int count_blue(const VitroImage *page)
+{
+    int n = 0;
+    for (int y = 0; y < page->height; y++)
+        for (int x = 0; x < page->width; x++)
+            n += memcmp(pixel(page, x, y), "\x00\x72\xB2", 3) == 0;
+    return n;
+}
+
+static VitroImage chart(const VitroImage *image, const VitroPlotBar *bars, int64_t count)
+{
+    VitroImage page = {0}, again = {0};
+    assert_int_equal(vitro_plot_prediction(&page, image, "t", bars, count), VITRO_OK);
+    assert_int_equal(vitro_plot_prediction(&again, image, "t", bars, count), VITRO_OK);
+    assert_int_equal(page.width, again.width);
+    assert_int_equal(page.height, again.height);
+    assert_memory_equal(page.pixels, again.pixels, (size_t)page.width * (size_t)page.height * 3);
+    vitro_image_deinit(&again);
+    return page;
+}
+
+static void test_bars(void **unused)
+{
+    (void)unused;
+    static const double odd[] = {NAN, -1, 0, 1e-9};
+    char name[3000];
+    memset(name, 'm', sizeof(name) - 1);
+    name[sizeof(name) - 1] = 0;
+    VitroImage image = picture(28, 28, 1), none = chart(&image, NULL, 0);
+    VitroPlotBar bars[VITRO_PLOT_MAX_BARS + 1];
+    for (int i = 0; i <= VITRO_PLOT_MAX_BARS; i++)
+        bars[i] = (VitroPlotBar){i % 2 ? "tulips" : name, i ? 0.01 : 0.5};
+    int previous = none.width;
+    for (int count = 1; count <= VITRO_PLOT_MAX_BARS; count++) {
+        VitroImage page = chart(&image, bars, count);
+        assert_in_range(page.width, previous, 1200);
+        assert_in_range(page.height, none.height, 800);
+        assert_true(count_blue(&page) > 200);
+        vitro_image_deinit(&page);
+    }
+    VitroImage most = chart(&image, bars, VITRO_PLOT_MAX_BARS), more = chart(&image, bars, 21);
+    assert_int_equal(most.height, more.height);
+    VitroImage half = chart(&image, bars, 1);
+    bars[0].probability = 7; /* drawn as 1 */
+    VitroImage full = chart(&image, bars, 1);
+    assert_in_range(count_blue(&full), count_blue(&half) * 2 - 40, count_blue(&half) * 2 + 40);
+    for (int i = 0; i < 4; i++) {
+        bars[0].probability = odd[i];
+        VitroImage page = chart(&image, bars, 1);
+        assert_true(count_blue(&page) < 40);
+        vitro_image_deinit(&page);
+    }
+    VitroImage *pages[] = {&image, &none, &most, &more, &half, &full};
+    for (int i = 0; i < 6; i++)
+        vitro_image_deinit(pages[i]);
+}
+
+/* Wide pictures have the chart below, and are not moved apart by it. */
+static void test_wide(void **unused)
+{
+    (void)unused;
+    VitroImage image = picture(600, 200, 3);
+    VitroPlotBar bars[] = {{"tulips", 0.9},
+                           {"a name that is rather long for the room there is", 0.1}};
+    VitroImage page = chart(&image, bars, 2);
+    assert_in_range(page.width, 624, 700);
+    assert_true(page.height > 260);
+    vitro_image_deinit(&page);
+    vitro_image_deinit(&image);
+}
+
+/* A folder in the way: an error, and nothing new beside it. */
+static void test_nothing_left(void **unused)
+{
+    (void)unused;
+    char folder[] = "/tmp/vitro-test-plot-XXXXXX", target[64];
+    VitroImage image = picture(30, 30, 3);
+    VitroNameList list;
+    assert_non_null(mkdtemp(folder));
+    snprintf(target, sizeof(target), "%s/p.png", folder);
+    assert_int_equal(vitro_fs_mkdirs(target), VITRO_OK);
+    assert_int_not_equal(vitro_image_write_png(target, &image), VITRO_OK);
+    assert_int_equal(vitro_fs_list(&list, folder), VITRO_OK);
+    assert_int_equal(list.count, 1);
+    vitro_list_free(&list);
+    rmdir(target);
+    rmdir(folder);
+    vitro_image_deinit(&image);
+}
+
 static void test_failures(void **unused)
 {
     (void)unused;
@@ -133,9 +225,13 @@ int main(void)
     if (fd < 0)
         return 1;
     close(fd);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small_is_enlarged), cmocka_unit_test(test_large_keeps_its_pixels),
-        cmocka_unit_test(test_odd_titles), cmocka_unit_test(test_failures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_small_is_enlarged),
+                                       cmocka_unit_test(test_large_keeps_its_pixels),
+                                       cmocka_unit_test(test_odd_titles),
+                                       cmocka_unit_test(test_bars),
+                                       cmocka_unit_test(test_wide),
+                                       cmocka_unit_test(test_nothing_left),
+                                       cmocka_unit_test(test_failures)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
     return failed;
