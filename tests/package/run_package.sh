@@ -16,7 +16,8 @@ fail() { echo "package: $*" >&2; exit 1; }
 "$cmake" --install "$build" --prefix "$prefix" >"$work/install.log" ||
     { tail -n 5 "$work/install.log"; fail "cmake --install failed"; }
 for file in bin/vitro include/vitro/vitro.h share/man/man1/vitro.1 share/man/man1/vitro-train.1 \
-    share/bash-completion/completions/vitro share/zsh/site-functions/_vitro; do
+    share/bash-completion/completions/vitro share/zsh/site-functions/_vitro \
+    share/doc/vitro/docs/LIBRARY.md share/doc/vitro/examples/predict.c; do
     [ -f "$prefix/$file" ] || fail "$file was not installed"
 done
 for header in include/vitro/*.h; do
@@ -64,6 +65,14 @@ done
     $(sed -n 's/^Libs.private: //p' "$pc/vitro.pc") -o "$work/make/static" 2>"$work/static.log" ||
     { tail -n 5 "$work/static.log"; fail "libvitro.a does not link"; }
 "$work/make/static"
+
+# ---- the tree may be moved ----
+mv "$prefix" "$work/moved"
+include=$(PKG_CONFIG_PATH=$work/moved/${pc#"$prefix"/} pkg-config --variable=includedir vitro)
+[ -f "$include/vitro/vitro.h" ] || fail "once moved, vitro.pc names $include"
+"$cmake" -S "$here/cmake" -B "$work/cmake-moved" -DCMAKE_PREFIX_PATH="$work/moved" \
+    -DCMAKE_C_COMPILER="$cc" >"$work/cmake.log" 2>&1 ||
+    { tail -n 20 "$work/cmake.log"; fail "find_package(vitro) fails once the tree is moved"; }
 
 # ---- DESTDIR, as packagers use it: the paths in the .pc file follow it ----
 DESTDIR=$work/stage "$cmake" --install "$build" >"$work/stage.log"
