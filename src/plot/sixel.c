@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,7 @@ static VitroRgb mean_colour(const Bin *bins, const Cut *cut)
         for (int k = 0; k < 3; k++)
             sum[k] += bins[i].sum[k];
     }
+    assert(count > 0); /* an empty picture has no bins, and a cut has one at least */
     VitroRgb mean;
     for (int k = 0; k < 3; k++)
         mean.c[k] = (uint8_t)((sum[k] + count / 2) / count);

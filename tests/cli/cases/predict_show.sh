@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # --show in terminals of several kinds, and where there is none.
+# shellcheck disable=SC2086  # $plain and $option are lists
 unset KITTY_WINDOW_ID TERM_PROGRAM COLORTERM TMUX
 TERM=xterm-256color
 export TERM
