@@ -2,6 +2,7 @@
 /* `vitro`: finds the command in the table and runs it. What a command does is in cmd_<name>.c. */
 #include "manual.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,8 +119,20 @@ static void spin_briefly(char **argv)
 #endif
 }
 
+/* Where the caller closed a standard stream, the next file opened would take its number, and
+ * results would be written into it. The streams are opened the wrong way round: their use still
+ * fails. */
+static void keep_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            _exit(CLI_FAILED);
+}
+
 int main(int argc, char **argv)
 {
+    keep_standard_streams();
     spin_briefly(argv);
     /* `vitro ... | head` ends quietly, also where the caller ignores SIGPIPE. */
     signal(SIGPIPE, SIG_DFL);

@@ -13,3 +13,10 @@ else
 fi
 "$VITRO" predict --weights model.pth --json a.ppm a.ppm a.ppm a.ppm 2>err | true
 cat err
+# A closed stream is no file that results could be written into.
+"$VITRO" predict --weights model.pth --dump-input input.npy a.ppm 2>err >&-
+echo "exit $?"
+cat err
+ls input.npy 2>/dev/null
+"$VITRO" predict --weights model.pth --top-k 1 --dump-input input.npy a.ppm 2>&-
+wc -c <input.npy
