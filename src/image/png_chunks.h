@@ -28,8 +28,7 @@ enum { VITRO_PNG_GREY = 0, VITRO_PNG_RGB = 2, VITRO_PNG_PALETTE = 3 }; /* of `co
 
 VitroStatus vitro_png_scan(VitroPngInfo *info, VitroPngFile file);
 
-/* Steps through the run of IDAT chunks: *at starts as first_idat; false at its end. The last one
- * may be cut short by the end of the file. */
+/* Steps through the run of IDAT chunks: *at starts as first_idat; false at its end. */
 bool vitro_png_next_idat(VitroPngFile file, size_t *at, const uint8_t **bytes, size_t *count);
 
 /* Metadata, png_text.c. Text of one file may take this much memory in Pillow. */

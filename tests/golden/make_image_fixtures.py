@@ -111,7 +111,9 @@ def make_png():
         png_chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 8, 2, 0, 0, 0)),
         png_chunk(b"IHDR", struct.pack(">IIBBBBB", 11, 9, 8, 2, 0, 0, 0))))
     whole = png(13, 7, 8, 2)
-    write("no_end.png", whole[:-12])
+    write("bad_no_end.png", whole[:-12])
+    write("bad_end_cut.png", whole[:-1])
+    write("bad_tail_crc.png", whole[:-12] + png_chunk(b"tEXt", b"a\0b")[:-1] + b"?" + whole[-12:])
     write("trailing.png", whole + b"garbage")
     write("bad_truncated.png", whole[:-60])
     write("bad_idat_crc.png", whole[:-13] + bytes([whole[-13] ^ 1]) + whole[-12:])
@@ -246,8 +248,9 @@ def read(path, mode, upright):
 
 def describe(path):
     """The check sums of RGB and L, as stored and upright, or "refused"."""
-    if path.stem == "bad_idat_crc":
-        return "refused"  # Pillow does not look at this check sum; the library does
+    if path.stem in ("bad_idat_crc", "bad_no_end", "bad_end_cut", "bad_tail_crc") \
+            and path.suffix == ".png":
+        return "refused"  # Pillow looks at no check sum from IDAT on, and for no IEND
     try:
         images = [read(path, mode, upright) for upright in (False, True) for mode in ("RGB", "L")]
     except Exception:  # whatever Pillow raises
