@@ -65,9 +65,14 @@ int class_names_find(ClassNames *c, const char *file, const VitroCard *card, con
         return CLI_OK;
     if (file) {
         status = read_names(c, file, num_classes, NULL);
-    } else if (card->class_names && card->class_count == num_classes) {
+    } else if (card->class_names && card->class_count > num_classes) {
+        status = cli_fail("%s: found %" PRId64 " class names in the file, expected at most %" PRId64
+                          ", the model's classes",
+                          weights, card->class_count, num_classes);
+    } else if (card->class_names) {
+        /* fewer where the head has outputs that its training data did not use */
         c->names = (const char *const *)card->class_names;
-        c->count = num_classes;
+        c->count = card->class_count;
     } else {
         status = search(c, weights, num_classes);
     }
@@ -84,7 +89,7 @@ void class_names_deinit(ClassNames *c)
 
 const char *class_name(const ClassNames *c, int64_t i, char out[24])
 {
-    if (c->names)
+    if (i < c->count)
         return c->names[i];
     snprintf(out, 24, "%" PRId64, i);
     return out;

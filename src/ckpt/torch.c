@@ -9,7 +9,8 @@
 
 #define MAX_PICKLE   ((size_t)64 << 20) /* bytes; 60 KB for the largest ViTs */
 #define MAX_METADATA ((size_t)16 << 20)
-#define MAX_VERSION  10 /* inline_container.h: kMaxSupportedFileFormatVersion */
+#define MAX_SMALL    4096 /* bytes of a record whose check costs nothing */
+#define MAX_VERSION  10   /* inline_container.h: kMaxSupportedFileFormatVersion */
 
 typedef struct Archive {
     VitroZip *zip;
@@ -106,6 +107,28 @@ static VitroStatus read_metadata(VitroCheckpoint *ckpt, const Archive *a)
     return ckpt->metadata ? VITRO_OK : VITRO_NOMEM;
 }
 
+static bool is_storage(const Archive *a, const VitroZipEntry *e)
+{
+    static const char dir[] = "/data/";
+    return e->name_size > a->folder_size + strlen(dir) &&
+           memcmp(e->name + a->folder_size, dir, strlen(dir)) == 0;
+}
+
+/* Storages are checked when they are read. Of the other records some (.format_version, the
+ * serialization id) are never read: a wrong check sum there tells of damage all the same. */
+static VitroStatus check_small_records(const Archive *a)
+{
+    const uint8_t *data;
+    for (size_t i = 0; i < a->zip->count; i++) {
+        const VitroZipEntry *e = &a->zip->entry[i];
+        if (e->size > MAX_SMALL || is_storage(a, e))
+            continue;
+        VITRO_TRY(vitro_zip_bytes(a->zip, (int64_t)i, &data));
+        VITRO_TRY(vitro_zip_verify(a->zip, (int64_t)i));
+    }
+    return VITRO_OK;
+}
+
 static VitroStatus open_zip(VitroCheckpoint *ckpt)
 {
     Archive a = {.zip = &ckpt->zip};
@@ -114,6 +137,7 @@ static VitroStatus open_zip(VitroCheckpoint *ckpt)
     VitroPickle pickle;
     VITRO_TRY(vitro_zip_open(&ckpt->zip, ckpt->map.data, ckpt->map.size));
     VITRO_TRY(find_folder(&a));
+    VITRO_TRY(check_small_records(&a));
     VITRO_TRY(read_record(&a, &data, &size, "data.pkl", MAX_PICKLE));
     if (!data)
         return vitro_fail(VITRO_E_FORMAT, "is a zip archive, but not of PyTorch: no data.pkl");

@@ -160,7 +160,7 @@ static VitroStatus check_local(VitroZipEntry *e, const uint8_t *data, uint64_t l
                           "reaches beyond offset %llu",
                           len, e->name, e->packed_size, e->header_at, (unsigned long long)limit);
     bool agrees = name_size == e->name_size && memcmp(p + LOCAL_SIZE, e->name, name_size) == 0 &&
-                  u16(p + 8) == (e->deflated ? 8 : 0);
+                  u16(p + 8) == (e->deflated ? 8 : 0) && !(u16(p + 6) & FLAG_ENCRYPTED);
     if (!(u16(p + 6) & FLAG_DESCRIPTOR))
         agrees = agrees && u32(p + 14) == e->crc &&
                  (u32(p + 18) == 0xffffffff || u32(p + 18) == e->packed_size) &&

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#define VERSION     1 /* of the card */
 #define MAX_CLASSES 10000000
 #define MAX_SIDE    16384
 #define MAX_JSON    ((size_t)256 << 20)
@@ -121,8 +122,8 @@ static VitroStatus dump(char **out, json_t *root, size_t flags)
 
 VitroStatus vitro_card_write(char **out, const VitroConfig *cfg, const VitroCard *card)
 {
-    json_t *root =
-        json_pack("{ss si so}", "format", "vitro", "version", 1, "config", config_to_json(cfg));
+    json_t *root = json_pack("{ss si so}", "format", "vitro", "version", VERSION, "config",
+                             config_to_json(cfg));
     bool ok = root != NULL;
     if (ok && card && card->has_transform)
         ok = json_object_set_new(root, "transform", transform_to_json(&card->transform)) == 0;
@@ -357,10 +358,47 @@ static VitroStatus read_classes(VitroCard *card, json_t *classes)
     return st;
 }
 
+/* A later version may mean other things by the same names. */
+static VitroStatus check_version(json_t *root)
+{
+    json_t *format = json_object_get(root, "format"), *version = json_object_get(root, "version");
+    const char *name = json_string_value(format);
+    if (format && (!name || strcmp(name, "vitro") != 0))
+        return vitro_fail(VITRO_E_FORMAT, "\"format\" is not \"vitro\"");
+    if (version && (!json_is_integer(version) || json_integer_value(version) < 1))
+        return vitro_fail(VITRO_E_FORMAT, "\"version\" is no whole number from 1 on");
+    if (version && json_integer_value(version) > VERSION)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "\"version\" is %lld, at most %d is known",
+                          (long long)json_integer_value(version), VERSION);
+    return VITRO_OK;
+}
+
+/* The parts must tell of one model. Fewer names than classes are no fault: a head may have outputs
+ * that its training data did not use. */
+static VitroStatus check_parts(const VitroCard *card)
+{
+    const VitroConfig *c = &card->config;
+    const VitroTransform *t = &card->transform;
+    if (card->has_transform && (card->config_known & VITRO_CFG_IMG_SIZE) &&
+        (t->width != c->img_size || t->height != c->img_size))
+        return vitro_fail(VITRO_E_FORMAT, "the transform makes %dx%d pictures, img_size is %d",
+                          t->width, t->height, c->img_size);
+    if (card->has_transform && (card->config_known & VITRO_CFG_IN_CHANNELS) &&
+        t->channels != c->in_channels)
+        return vitro_fail(VITRO_E_FORMAT, "the transform makes %d channels, in_channels is %d",
+                          t->channels, c->in_channels);
+    if ((card->config_known & VITRO_CFG_NUM_CLASSES) && c->num_classes > 0 &&
+        card->class_count > c->num_classes)
+        return vitro_fail(VITRO_E_FORMAT, "%lld classes have names, num_classes is %d",
+                          (long long)card->class_count, c->num_classes);
+    return VITRO_OK;
+}
+
 static VitroStatus read_card(VitroCard *card, json_t *root)
 {
     if (!json_is_object(root))
         return vitro_fail(VITRO_E_FORMAT, "not a JSON object");
+    VITRO_TRY(check_version(root));
     VITRO_TRY(read_config(&card->config, &card->config_known, json_object_get(root, "config")));
     json_t *transform = json_object_get(root, "transform");
     if (transform) {
@@ -368,7 +406,9 @@ static VitroStatus read_card(VitroCard *card, json_t *root)
         card->has_transform = true;
     }
     json_t *classes = json_object_get(root, "classes");
-    return classes ? read_classes(card, classes) : VITRO_OK;
+    if (classes)
+        VITRO_TRY(read_classes(card, classes));
+    return check_parts(card);
 }
 
 VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt)

@@ -206,6 +206,16 @@ static void bad_cards_are_refused(void **state)
         " \"resize\": 5, \"interpolation\": \"bilinear\", \"mean\": [0.5], \"std\": [0]}}",
         "{\"transform\": {\"width\": 4, \"height\": 4, \"channels\": 3, \"rule\": \"short\","
         " \"resize\": 5, \"interpolation\": \"bilinear\", \"mean\": [0.5], \"std\": [1]}}",
+        "{\"format\": \"other\"}",
+        "{\"version\": \"1\"}",
+        "{\"version\": 0}",
+        "{\"config\": {\"img_size\": 8}, \"transform\": {\"width\": 4, \"height\": 4,"
+        " \"channels\": 1, \"rule\": \"short\", \"resize\": 5, \"interpolation\": \"bilinear\","
+        " \"mean\": [0.5], \"std\": [1]}}",
+        "{\"config\": {\"in_channels\": 3}, \"transform\": {\"width\": 4, \"height\": 4,"
+        " \"channels\": 1, \"rule\": \"short\", \"resize\": 5, \"interpolation\": \"bilinear\","
+        " \"mean\": [0.5], \"std\": [1]}}",
+        "{\"config\": {\"num_classes\": 1}, \"classes\": [\"a\", \"b\"]}",
         "{\"classes\": 5}",
         "{\"classes\": []}",
         "{\"classes\": {\"0\": \"a\", \"2\": \"b\"}}",
@@ -219,6 +229,10 @@ static void bad_cards_are_refused(void **state)
         assert_null(card.class_names);
         vitro_checkpoint_close(ckpt);
     }
+    VitroCheckpoint *later = with_metadata(&cfg, "{\"format\": \"vitro\", \"version\": 2}");
+    VitroCard card;
+    assert_int_equal(vitro_card_read(&card, later), VITRO_E_UNSUPPORTED);
+    vitro_checkpoint_close(later);
 }
 
 static VitroStatus infer(VitroConfig *out, const char *metadata, const VitroConfig *cfg,

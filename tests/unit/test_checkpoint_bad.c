@@ -220,6 +220,7 @@ static void write_pth(const void *pickle, size_t size)
     assert_int_equal(vitro_zip_writer_add(&w, "x/data.pkl", pickle, size, NULL), VITRO_OK);
     assert_int_equal(vitro_zip_writer_add(&w, "x/data/0", storage, sizeof(storage), NULL), 0);
     assert_int_equal(vitro_zip_writer_add(&w, "x/version", "3\n", 2, NULL), VITRO_OK);
+    assert_int_equal(vitro_zip_writer_add(&w, "x/unused", "never used", 10, NULL), VITRO_OK);
     assert_int_equal(vitro_zip_writer_finish(&w), VITRO_OK);
     vitro_zip_writer_deinit(&w);
     assert_int_equal(rename(file.temp_path, path), 0); /* commit, but without the slow syncs */
@@ -404,6 +405,9 @@ static void test_zip(void **state)
         {"PK\1\2", 1, 10, "\x0c\0", 2, VITRO_E_UNSUPPORTED, "has compression method 12"},
         {"PK\1\2", 1, 16, "\0\0\0\0", 4, VITRO_E_FORMAT, "its header and the directory differ"},
         {"PK\3\4", 1, 26, "\xff\xff", 2, VITRO_E_FORMAT, "reaches beyond offset"},
+        {"PK\3\4", 1, 6, "\1", 1, VITRO_E_FORMAT, "its header and the directory differ"},
+        {"PK\1\2", 1, 8, "\1", 1, VITRO_E_UNSUPPORTED, "is encrypted"},
+        {"r us", 0, 0, "lost", 4, VITRO_E_FORMAT, "record \"x/unused\": its checksum is"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         write_pth(pickles[0].pickle, pickles[0].size);
