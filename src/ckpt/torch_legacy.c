@@ -12,6 +12,9 @@
 /* The pickle of 0x1950a86a20f9469cfc6c, but for its protocol. */
 static const uint8_t magic[] = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
+#define FRAME       0x95 /* opcode, and the uint64 behind it */
+#define FRAME_BYTES 9
+
 #define PROTOCOL_VERSION 1001
 
 typedef struct Storage {
@@ -135,8 +138,9 @@ static VitroStatus find_storage(void *context, VitroTorchStorage *out,
 
 bool vitro_torch_legacy_sniff(const uint8_t *data, size_t size)
 {
-    return size >= 2 + sizeof(magic) - 1 && data[0] == 0x80 &&
-           memcmp(data + 2, magic, sizeof(magic) - 1) == 0;
+    size_t at = size > 2 && data[2] == FRAME ? 2 + FRAME_BYTES : 2; /* protocol 4 and up: framed */
+    return size >= at + sizeof(magic) - 1 && data[0] == 0x80 &&
+           memcmp(data + at, magic, sizeof(magic) - 1) == 0;
 }
 
 static VitroStatus check_machine(const VitroPickleNode *version, const VitroPickleNode *machine)

@@ -69,6 +69,8 @@ torch.save(training, path("training_legacy.pth"), _use_new_zipfile_serialization
 torch.save({"state_dict": {"model": layer.state_dict()}}, path("nested.pth"))
 torch.save(dict(layer.named_parameters()), path("parameters.pth"))
 torch.save(layer.state_dict(), path("protocol4.pth"), pickle_protocol=4)
+torch.save(layer.state_dict(), path("protocol4_legacy.pth"), pickle_protocol=4,
+           _use_new_zipfile_serialization=False)
 torch.save({"model": layer}, path("object_inside.pth"))
 torch.save(layer, path("object.pth"))
 torch.save(layer, path("object_legacy.pth"), _use_new_zipfile_serialization=False)

@@ -139,9 +139,9 @@ static void test_views(void **state)
 static void test_wrappers(void **state)
 {
     (void)state;
-    static const char *const files[] = {GOLDEN "training.pth", GOLDEN "training_legacy.pth",
-                                        GOLDEN "nested.pth", GOLDEN "parameters.pth",
-                                        GOLDEN "protocol4.pth"};
+    static const char *const files[] = {GOLDEN "training.pth",  GOLDEN "training_legacy.pth",
+                                        GOLDEN "nested.pth",    GOLDEN "parameters.pth",
+                                        GOLDEN "protocol4.pth", GOLDEN "protocol4_legacy.pth"};
     for (size_t f = 0; f < sizeof(files) / sizeof(files[0]); f++) {
         VitroCheckpoint *ckpt = open_good(files[f]);
         assert_int_equal(vitro_checkpoint_count(ckpt), 2);
