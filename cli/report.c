@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* ---- JSON --------------------------------------------------------------------------------- */
@@ -138,6 +139,7 @@ const char *format_grouped(char out[GROUPED_BYTES], int64_t v)
 #define BAR_WIDTH      10
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS   10
+#define LINE_BYTES     320 /* longer than any line */
 
 void progress_begin(Progress *p, int64_t total)
 {
@@ -203,21 +205,38 @@ static const char *format_speed(char out[32], const Progress *p, double rate)
     return out;
 }
 
+/* Characters that a line of the terminal holds without wrapping; a wrapped line could not be drawn
+ * over. */
+static int terminal_width(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col == 0)
+        return LINE_BYTES;
+    return size.ws_col - 1;
+}
+
+/* The bar is what gives way where the line is too long, as in tqdm. */
 static void draw(Progress *p, int64_t done, const char *text, double now)
 {
     double elapsed = now - p->began;
     double rate = elapsed > 0 ? (double)(done - p->first) / elapsed : 0;
     double share = p->total > 0 ? (double)done / (double)p->total : 0;
-    char bar[BAR_WIDTH + 1], a[24], b[24] = "?", counts[64], speed[32];
-    int filled = (int)(share * BAR_WIDTH);
-    for (int i = 0; i < BAR_WIDTH; i++)
-        bar[i] = i < filled ? '#' : ' ';
-    bar[BAR_WIDTH] = 0;
+    char tail[LINE_BYTES], line[LINE_BYTES], bar[BAR_WIDTH + 1];
+    char a[24], b[24] = "?", counts[64], speed[32];
     if (p->total > 0 && rate > 0)
         format_time(b, (double)(p->total - done) / rate);
-    fprintf(stderr, "%s%s: %3.0f%%|%s| %s [%s<%s, %s]%s", p->terminal ? "\r" : "", text,
-            100 * share, bar, format_counts(counts, p, done), format_time(a, elapsed), b,
-            format_speed(speed, p, rate), p->terminal ? "\033[K" : "\n");
+    snprintf(tail, sizeof(tail), "%s [%s<%s, %s]", format_counts(counts, p, done),
+             format_time(a, elapsed), b, format_speed(speed, p, rate));
+
+    int width = p->terminal ? terminal_width() : LINE_BYTES;
+    int spare = width - (int)(strlen(text) + strlen(": 100%|| ") + strlen(tail));
+    int cells = spare < 0 ? 0 : spare < BAR_WIDTH ? spare : BAR_WIDTH;
+    int filled = (int)(share * cells);
+    for (int i = 0; i < cells; i++)
+        bar[i] = i < filled ? '#' : ' ';
+    bar[cells] = 0;
+    snprintf(line, sizeof(line), "%s: %3.0f%%|%s| %s", text, 100 * share, bar, tail);
+    fprintf(stderr, p->terminal ? "\r%.*s\033[K" : "%.*s\n", width, line);
     fflush(stderr);
     cli_line_open(p->terminal);
     p->drawn = now;
