@@ -94,3 +94,14 @@ const char *class_name(const ClassNames *c, int64_t i, char out[24])
     snprintf(out, 24, "%" PRId64, i);
     return out;
 }
+
+int64_t class_count_needed(const VitroDataset *ds)
+{
+    if (vitro_dataset_kind(ds) == VITRO_DATA_FOLDER)
+        return vitro_dataset_class_count(ds);
+    int64_t needed = 0, images = vitro_dataset_count(ds);
+    for (int64_t i = 0; i < images; i++)
+        if (vitro_dataset_label(ds, i) >= needed)
+            needed = (int64_t)vitro_dataset_label(ds, i) + 1;
+    return needed;
+}

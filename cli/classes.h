@@ -18,6 +18,10 @@ int class_names_find(ClassNames *c, const char *file, const VitroCard *card, con
                      int64_t num_classes);
 void class_names_deinit(ClassNames *c);
 
+/* Outputs that the labels of a data set need: a class per folder; else the largest label + 1, which
+ * may be less than the kind of data set has names for. */
+int64_t class_count_needed(const VitroDataset *ds);
+
 /* Class i's name, or its index written into `out`. */
 const char *class_name(const ClassNames *c, int64_t i, char out[24]);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vitro eval: loss, accuracy, precision and recall of a model on one split of a data set. */
+#include "classes.h"
 #include "download_args.h"
 #include "model_args.h"
 #include "out_file.h"
@@ -280,7 +281,7 @@ static int open_data(Eval *e)
     if (vitro_dataset_count(e->dataset) == 0)
         return cli_fail("%s: found no pictures in the split %s", a->data_path,
                         split_names[a->split]);
-    int64_t classes = vitro_dataset_class_count(e->dataset);
+    int64_t classes = class_count_needed(e->dataset);
     if (config->num_classes < classes)
         return cli_fail("%s: found %" PRId64 " classes, the model in %s has %d", a->data_path,
                         classes, a->model.weights, config->num_classes);

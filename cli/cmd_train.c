@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `vitro train`: the options, and everything that is opened before the loop of train_run.c. */
+#include "classes.h"
 #include "download_args.h"
 #include "model_args.h"
 #include "report.h"
@@ -75,8 +76,8 @@ static const ArgOption run_options[] = {
         .help = "pictures per batch"),
     ROW("accumulate", ARG_INT, accumulate, .def = "1", .min = 1, .max = 1 << 20,
         .help = "batches per optimizer step; an epoch's last step may have fewer"),
-    ROW("lr", ARG_REAL, lr, .def = "0.001", .min = 0, .max = 1e6, .help = "first learning rate"),
-    ROW("lrf", ARG_REAL, lrf, .def = "0.01", .min = 0, .max = 1e6,
+    ROW("lr", ARG_REAL, lr, .def = "0.001", .min = 0, .max = 1e38, .help = "first learning rate"),
+    ROW("lrf", ARG_REAL, lrf, .def = "0.01", .min = 0, .max = 1e38,
         .help = "last learning rate / first; a cosine between, per epoch"),
     ROW("warmup-epochs", ARG_REAL, warmup_epochs, .def = "0", .min = 0, .max = 1e6,
         .help = "linear from 0.01 x lr, per step, then the cosine of the epoch"),
@@ -209,10 +210,16 @@ static int fit_classes(Session *s)
     bool loaded = is_set(s->train_args.init_weights);
     if (!loaded && !(s->model_args.given & VITRO_CFG_NUM_CLASSES))
         s->config.num_classes = classes < INT32_MAX ? (int)classes : INT32_MAX;
-    if (s->config.num_classes < classes)
-        return cli_fail("%s: found %d classes, the data set in %s has %" PRId64,
+    int64_t needed = class_count_needed(s->train_set), val = class_count_needed(s->val_set);
+    needed = val > needed ? val : needed;
+    if (s->config.num_classes < needed)
+        return cli_fail("%s: found %d classes, the labels in %s need %" PRId64,
                         loaded ? s->train_args.init_weights : "option --num-classes",
-                        s->config.num_classes, s->train_args.data_path, classes);
+                        s->config.num_classes, s->train_args.data_path, needed);
+    if (classes == 1 && vitro_dataset_kind(s->train_set) == VITRO_DATA_FOLDER)
+        cli_note("one class only, '%s': where the classes are the folders inside it, name it in "
+                 "--data-path",
+                 vitro_dataset_class_name(s->train_set, 0));
     if (vitro_config_validate(&s->config))
         return cli_fail_lib();
     return CLI_OK;
@@ -445,11 +452,12 @@ static int make_dirs(const char *path)
     return status;
 }
 
-/* The card that every checkpoint gets, and class_indices.json. */
+/* The card that every checkpoint gets, and class_indices.json: a name per output, or those that the
+ * data set has. */
 static int write_classes(Session *s)
 {
     VitroCard *card = &s->run.card;
-    int64_t count = vitro_dataset_class_count(s->train_set);
+    int64_t count = smaller(vitro_dataset_class_count(s->train_set), s->config.num_classes);
     const char **names = cli_alloc((size_t)count, sizeof(*names));
     for (int64_t c = 0; c < count; c++)
         names[c] = vitro_dataset_class_name(s->train_set, c);

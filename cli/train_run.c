@@ -16,6 +16,7 @@
 static const char *describe(char out[TEXT_BYTES], const char *phase, int64_t epoch, double loss,
                             double accuracy)
 {
+    loss = isnan(loss) ? NAN : loss; /* "-nan" is no word of Python's */
     snprintf(out, TEXT_BYTES, "[%s epoch %" PRId64 "] loss: %.3f, acc: %.3f", phase, epoch, loss,
              accuracy);
     return out;

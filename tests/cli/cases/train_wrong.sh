@@ -16,3 +16,5 @@ try train --data-path flowers $tiny --output-dir a.ppm/x | short
 try train --data-path flowers $tiny --metrics-jsonl missing/m.jsonl | short
 try train --data-path flowers $tiny --lr 1e6 --epochs 30 --batch-size 2 --augment none | short |
     sed -E '/^\[/d; s/[0-9]+/N/g'
+try train --data-path flowers $tiny --lr 1e30 --epochs 30 --batch-size 2 --augment none | short |
+    sed -E '/^\[/d; s/[0-9]+/N/g; s/ -?(nan|inf)/ NONE/'
