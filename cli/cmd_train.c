@@ -216,10 +216,6 @@ static int fit_classes(Session *s)
         return cli_fail("%s: found %d classes, the labels in %s need %" PRId64,
                         loaded ? s->train_args.init_weights : "option --num-classes",
                         s->config.num_classes, s->train_args.data_path, needed);
-    if (classes == 1 && vitro_dataset_kind(s->train_set) == VITRO_DATA_FOLDER)
-        cli_note("one class only, '%s': where the classes are the folders inside it, name it in "
-                 "--data-path",
-                 vitro_dataset_class_name(s->train_set, 0));
     if (vitro_config_validate(&s->config))
         return cli_fail_lib();
     return CLI_OK;
