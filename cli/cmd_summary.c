@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vitro summary: parameters and operations of a model, and what a file says of itself. */
+/* vitro summary: layers, parameters, operations and memory of a model, and what a file says of
+ * itself. */
+#include "layers.h"
 #include "model_args.h"
-#include "report.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -9,11 +10,11 @@
 #include <string.h>
 
 typedef struct SummaryArgs {
-    bool list, json, freeze_layers, attention, proj;
+    bool list, json, freeze_layers, every_block, attention, proj;
     int64_t batch_size;
     int dim, heads, tokens;
     ModelArgs model;
-    DeviceArgs device; /* of every command; counting needs none */
+    DeviceArgs device; /* whose memory is told; threads and seed change nothing here */
 } SummaryArgs;
 
 #define ROW(name_, type_, field_, ...)                                                             \
@@ -24,9 +25,11 @@ typedef struct SummaryArgs {
 static const ArgOption summary_options[] = {
     ROW("list", ARG_FLAG, list, .help = "list the presets"),
     ROW("batch-size", ARG_INT64, batch_size, .def = "1", .min = 1, .max = 4096,
-        .help = "pictures whose operations are counted"),
+        .help = "pictures whose operations and activations are counted"),
     ROW("freeze-layers", ARG_BOOL, freeze_layers, .def = "false",
         .help = "count head and pre_logits only as trainable"),
+    ROW("every-block", ARG_FLAG, every_block,
+        .help = "a line for each layer of each block, equal as they are; JSON has them always"),
     ROW("json", ARG_FLAG, json, .help = "one JSON line"),
 };
 
@@ -44,7 +47,15 @@ typedef struct Summary {
     ModelFile file; /* closed where there is none */
     const char *name;
     int64_t params, trainable;
+    LayerTable layers;
+    const char *device;         /* its name */
+    VitroMemory predict, train; /* train: none of it where there is no head */
 } Summary;
+
+static int element_bytes(const SummaryArgs *a)
+{
+    return a->device.precision == CLI_FP64 ? 8 : 4;
+}
 
 /* ---- counting ---------------------------------------------------------------------------------
  */
@@ -63,25 +74,16 @@ static void count_param(void *user, const VitroParamInfo *info)
         s->trainable += info->count;
 }
 
-static VitroFlops times(VitroFlops f, int64_t n)
-{
-    return (VitroFlops){f.conv * n, f.linear * n, f.matmul * n, f.layer_norm * n};
-}
-
-static int64_t products(VitroFlops f)
-{
-    return f.conv + f.linear + f.matmul;
-}
-
 /* ---- output -----------------------------------------------------------------------------------
  */
 
-static void print_flops_json(VitroFlops f)
+static void print_counts_json(int64_t params, int64_t trainable, VitroFlops f)
 {
+    printf("\"params\": %" PRId64 ", \"trainable_params\": %" PRId64 ", ", params, trainable);
     printf("\"flops\": %" PRId64 ", \"flops_by_operator\": {\"conv\": %" PRId64
            ", \"linear\": %" PRId64 ", \"matmul\": %" PRId64 ", \"layer_norm\": %" PRId64
            "}, \"macs\": %" PRId64,
-           products(f) + f.layer_norm, f.conv, f.linear, f.matmul, f.layer_norm, products(f));
+           flops_total(f), f.conv, f.linear, f.matmul, f.layer_norm, flops_products(f));
 }
 
 static void print_config_json(const VitroConfig *c)
@@ -114,15 +116,37 @@ static void print_transform_json(const VitroTransform *t)
     putchar('}');
 }
 
+static int64_t memory_total(const VitroMemory *m)
+{
+    return m->params + m->activations + 2 * m->gradients; /* with SGD's momentum */
+}
+
+static void print_memory_json(const Summary *s)
+{
+    printf(", \"memory\": {\"device\": \"%s\", \"precision\": \"%s\", \"params\": %" PRId64
+           ", \"predict\": {\"activations\": %" PRId64 ", \"total\": %" PRId64 "}, \"train\": ",
+           s->device, cli_precision_names[s->args->device.precision], s->predict.params,
+           s->predict.activations, memory_total(&s->predict));
+    if (s->config.num_classes)
+        printf("{\"activations\": %" PRId64 ", \"gradients\": %" PRId64 ", \"momentum\": %" PRId64
+               ", \"total\": %" PRId64 "}}",
+               s->train.activations, s->train.gradients, s->train.gradients,
+               memory_total(&s->train));
+    else
+        printf("null}");
+}
+
 static void print_json(const Summary *s)
 {
     const VitroCard *card = &s->file.card;
-    printf("{\"params\": %" PRId64 ", \"trainable_params\": %" PRId64 ", ", s->params,
-           s->trainable);
-    print_flops_json(times(vitro_config_flops(&s->config), s->args->batch_size));
+    putchar('{');
+    print_counts_json(s->params, s->trainable, layers_flops(&s->layers));
     printf(", \"batch_size\": %" PRId64 ", \"tokens\": %" PRId64 ", ", s->args->batch_size,
            vitro_config_tokens(&s->config));
     print_config_json(&s->config);
+    print_memory_json(s);
+    fputs(", ", stdout);
+    layers_print_json(&s->layers);
     if (s->file.ckpt) {
         fputs(", \"file\": ", stdout);
         put_json_string(stdout, s->name);
@@ -138,18 +162,6 @@ static void print_json(const Summary *s)
         fputs(card->class_names ? "]" : "", stdout);
     }
     fputs("}\n", stdout);
-}
-
-static void print_row(void *user, const VitroParamInfo *info)
-{
-    (void)user;
-    char shape[96], count[GROUPED_BYTES];
-    int n = 0;
-    for (int k = 0; k < info->rank; k++)
-        n += snprintf(shape + n, sizeof(shape) - (size_t)n, "%s%" PRId64, k ? "," : "[",
-                      info->dim[k]);
-    snprintf(shape + n, sizeof(shape) - (size_t)n, "]");
-    printf("%-32s %-20s %14s\n", info->name, shape, format_grouped(count, info->count));
 }
 
 static void print_file(const Summary *s)
@@ -205,24 +217,39 @@ static void print_config(const Summary *s)
     putchar('\n');
 }
 
-static int print_text(const Summary *s)
+static void print_memory(const Summary *s)
+{
+    const VitroMemory *p = &s->predict, *t = &s->train;
+    char total[GROUPED_BYTES];
+    printf("Memory (%s, %s, batch size %" PRId64 "), in bytes:\n", s->device,
+           cli_precision_names[s->args->device.precision], s->args->batch_size);
+    printf("  predict %s (parameters %" PRId64 ", activations %" PRId64 ")\n",
+           format_grouped(total, memory_total(p)), p->params, p->activations);
+    if (s->config.num_classes)
+        printf("  train   %s (parameters %" PRId64 ", activations %" PRId64 ", gradients %" PRId64
+               ", momentum %" PRId64 ")\n",
+               format_grouped(total, memory_total(t)), t->params, t->activations, t->gradients,
+               t->gradients);
+}
+
+static void print_text(const Summary *s)
 {
     char total[GROUPED_BYTES];
-    VitroFlops f = times(vitro_config_flops(&s->config), s->args->batch_size);
+    VitroFlops f = layers_flops(&s->layers);
     printf("model     %s\n", s->file.ckpt ? "as its file says" : s->name);
     if (s->file.ckpt)
         print_file(s);
     print_config(s);
-    printf("\n%-32s %-20s %14s\n", "parameter", "shape", "count");
-    if (vitro_config_each_param(&s->config, print_row, NULL))
-        return cli_fail_lib();
+    putchar('\n');
+    layers_print(&s->layers, s->args->every_block);
     printf("\n%s total parameters.\n", format_grouped(total, s->params));
     printf("%s training parameters.\n", format_grouped(total, s->trainable));
     printf("FLOPs: %" PRId64 " (batch size %" PRId64 ": conv %" PRId64 ", linear %" PRId64
-           ", matmul %" PRId64 ", layer_norm %" PRId64 ")\nMACs: %" PRId64 "\n",
-           products(f) + f.layer_norm, s->args->batch_size, f.conv, f.linear, f.matmul,
-           f.layer_norm, products(f));
-    return CLI_OK;
+           ", matmul %" PRId64 ", layer_norm %" PRId64 ")\nFLOPs by module: ",
+           flops_total(f), s->args->batch_size, f.conv, f.linear, f.matmul, f.layer_norm);
+    layers_print_modules(&s->layers);
+    printf("\nMACs: %" PRId64 "\n", flops_products(f));
+    print_memory(s);
 }
 
 /* ---- the three things it can do ---------------------------------------------------------------
@@ -253,29 +280,79 @@ static int list_presets(bool json)
     return CLI_OK;
 }
 
+/* The original's Attention module: what its layers are. */
+static void attention_layers(LayerTable *t, const SummaryArgs *a)
+{
+    int64_t B = a->batch_size, T = a->tokens, D = a->dim;
+    bool qkv_bias = a->model.config.qkv_bias; /* false unless given, as the original's */
+    VitroFlops all = vitro_attention_flops(T, D, a->proj), qkv = vitro_attention_flops(T, D, false);
+    VitroLayerInfo info = {.name = "qkv",
+                           .kind = VITRO_LAYER_LINEAR,
+                           .block = -1,
+                           .rank = 3,
+                           .dim = {B, T, 3 * D},
+                           .params = 3 * D * D + (qkv_bias ? 3 * D : 0),
+                           .flops = {.linear = B * qkv.linear}};
+    layers_add(t, &info);
+    info.name = "matmul";
+    info.kind = VITRO_LAYER_MATMUL;
+    info.dim[2] = D;
+    info.params = 0;
+    info.flops = (VitroFlops){.matmul = B * all.matmul};
+    layers_add(t, &info);
+    if (!a->proj)
+        return;
+    info.name = "proj";
+    info.kind = VITRO_LAYER_LINEAR;
+    info.params = D * D + D;
+    info.flops = (VitroFlops){.linear = B * (all.linear - qkv.linear)};
+    layers_add(t, &info);
+}
+
 static int attention(const SummaryArgs *a)
 {
+    VitroDevice *dev; /* says whether there is such a device and such a precision */
     if (a->dim % a->heads)
         return cli_usage("option --heads: found %d, expected a divisor of --dim %d", a->heads,
                          a->dim);
-    VitroFlops f = times(vitro_attention_flops(a->tokens, a->dim, a->proj), a->batch_size);
-    int64_t params = (int64_t)a->dim * a->dim * 3;
-    if (a->proj)
-        params += (int64_t)a->dim * a->dim + a->dim;
+    int status = device_args_open(&a->device, &dev);
+    if (status)
+        return status;
+    vitro_device_close(dev);
+    LayerTable t = {.element_bytes = element_bytes(a)};
+    attention_layers(&t, a);
+    VitroFlops f = layers_flops(&t);
     if (a->json) {
-        printf("{\"params\": %" PRId64 ", \"trainable_params\": %" PRId64 ", ", params, params);
-        print_flops_json(f);
+        putchar('{');
+        print_counts_json(layers_params(&t), layers_params(&t), f);
+        fputs(", ", stdout);
+        layers_print_json(&t);
         puts("}");
     } else {
         printf("%s FLOPs: %" PRId64 "\n", a->heads == 1 ? "Self-Attention" : "Multi-Head Attention",
-               products(f));
+               flops_total(f));
     }
+    layers_deinit(&t);
     return CLI_OK;
+}
+
+/* The counts of s->config. */
+static int count(Summary *s)
+{
+    const SummaryArgs *a = s->args;
+    VitroPrecision precision = a->device.precision == CLI_FP64 ? VITRO_FP64 : VITRO_FP32;
+    VitroMode train = a->freeze_layers ? VITRO_MODE_TRAIN_HEAD : VITRO_MODE_TRAIN;
+    if (vitro_config_each_param(&s->config, count_param, s) ||
+        vitro_config_memory(&s->predict, &s->config, precision, VITRO_MODE_INFER, a->batch_size) ||
+        vitro_config_memory(&s->train, &s->config, precision, train, a->batch_size))
+        return cli_fail_lib();
+    return layers_of_model(&s->layers, &s->config, a->batch_size, element_bytes(a));
 }
 
 static int model(SummaryArgs *a, const Args *args)
 {
     Summary s = {.args = a};
+    VitroDevice *dev = NULL;
     int status = model_args_resolve(&a->model, args);
     if (status)
         return status;
@@ -290,14 +367,55 @@ static int model(SummaryArgs *a, const Args *args)
     } else {
         status = model_args_config(&a->model, preset, -1, &s.config);
     }
-    if (!status && vitro_config_each_param(&s.config, count_param, &s))
-        status = cli_fail_lib();
+    if (!status)
+        status = device_args_open(&a->device, &dev);
+    if (!status) {
+        s.device = vitro_device_name(dev);
+        status = count(&s);
+    }
     if (!status && a->json)
         print_json(&s);
     else if (!status)
-        status = print_text(&s);
+        print_text(&s);
+    layers_deinit(&s.layers);
+    vitro_device_close(dev);
     if (from_file)
         model_file_close(&s.file);
+    return status;
+}
+
+/* ---- the command line -------------------------------------------------------------------------
+ */
+
+/* Fails if one of these options was given, except that of the name `except`. */
+static int refuse(const Args *args, const ArgOption *options, int n, const char *except,
+                  const char *why)
+{
+    for (int i = 0; i < n; i++)
+        if (args_given(args, options[i].name) && strcmp(options[i].name, except) != 0)
+            return cli_usage("option --%s has no meaning %s", options[i].name, why);
+    return CLI_OK;
+}
+
+/* Options that what was asked for would not look at. Those of the device every command takes. */
+static int refuse_ignored(SummaryArgs *a, const Args *args)
+{
+    const ArgGroup models = model_args_group(&a->model);
+    const char *with = a->list ? "with --list" : "with --attention";
+    int status = CLI_OK;
+    if (!a->list && !a->attention)
+        return refuse(args, attention_options, ARG_COUNT(attention_options), "attention",
+                      "without --attention");
+    if (a->list)
+        status = refuse(args, attention_options, ARG_COUNT(attention_options), "", with);
+    if (!status)
+        status = refuse(args, models.options, models.count, a->list ? "" : "qkv-bias", with);
+    if (!status && (args_given(args, "freeze-layers") || args_given(args, "every-block")))
+        status =
+            cli_usage("option --%s has no meaning %s",
+                      args_given(args, "freeze-layers") ? "freeze-layers" : "every-block", with);
+    if (!status && a->list && args_given(args, "batch-size"))
+        status = cli_usage("option --batch-size has no meaning %s", with);
     return status;
 }
 
@@ -307,10 +425,12 @@ int cmd_summary(int argc, char **argv)
     ArgSpec spec = {
         .command = "summary",
         .usage = "[--model-name NAME | --weights FILE] [options]",
-        .about = "Counts parameters and operations of a model, or shows what a file holds.\n\n"
+        .about = "Counts layers, parameters, operations and memory of a model, or shows what a\n"
+                 "file holds.\n\n"
                  "FLOPs are counted as fvcore does: one per multiply-add, LayerNorm five per\n"
-                 "element. MACs are the products alone. Without --model-name:\n"
-                 "vit_base_patch16_224_in21k.",
+                 "element. MACs are the products alone. Memory is counted, not taken; --device,\n"
+                 "--backend and --precision say whose, --threads and --seed change nothing.\n"
+                 "Without --model-name: vit_base_patch16_224_in21k.",
         .groups = {{"Summary", summary_options, ARG_COUNT(summary_options), &a},
                    {"One attention layer", attention_options, ARG_COUNT(attention_options), &a},
                    model_args_group(&a.model),
@@ -320,12 +440,9 @@ int cmd_summary(int argc, char **argv)
     int status = args_parse(&args, &spec, argc, argv);
     if (status != ARGS_RUN)
         return status;
-    if (a.list)
-        status = list_presets(a.json);
-    else if (a.attention)
-        status = attention(&a);
-    else
-        status = model(&a, &args);
+    status = refuse_ignored(&a, &args);
+    if (!status)
+        status = a.list ? list_presets(a.json) : a.attention ? attention(&a) : model(&a, &args);
     args_deinit(&args);
     return status;
 }

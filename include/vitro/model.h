@@ -76,14 +76,62 @@ VITRO_API int64_t vitro_config_outputs(const VitroConfig *cfg);   /* K, or the f
 /* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. */
 VITRO_API int64_t vitro_config_macs(const VitroConfig *cfg);
 
-/* What a forward pass over one image costs, as fvcore's FlopCountAnalysis counts: one per
- * multiply-add, LayerNorm five per element, all else nothing. */
+/* What a forward pass costs, as fvcore's FlopCountAnalysis counts: one per multiply-add, LayerNorm
+ * five per element, all else nothing. */
 typedef struct VitroFlops {
     int64_t conv, linear, matmul, layer_norm;
 } VitroFlops;
-VITRO_API VitroFlops vitro_config_flops(const VitroConfig *cfg);
-/* The same for one attention layer: `tokens` rows of `dim`; `proj`: with the output projection. */
+VITRO_API VitroFlops vitro_config_flops(const VitroConfig *cfg); /* one image */
+/* One attention layer: `tokens` rows of `dim`; `proj`: with the output projection. */
 VITRO_API VitroFlops vitro_attention_flops(int64_t tokens, int64_t dim, bool proj);
+
+/* What a row of the layer table is: a module of PyTorch's, or something that has no module. */
+typedef enum VitroLayerKind {
+    VITRO_LAYER_CONV,
+    VITRO_LAYER_LINEAR,
+    VITRO_LAYER_NORM,
+    VITRO_LAYER_MATMUL, /* q k^T and its product with v: "blocks.0.attn.matmul"; fvcore counts them
+                         * for the module "blocks.0.attn" itself */
+    VITRO_LAYER_PARAM   /* a parameter that joins the tokens: cls_token, pos_embed */
+} VitroLayerKind;
+
+typedef struct VitroLayerInfo {
+    const char *name; /* "blocks.0.attn.qkv"; borrowed */
+    VitroLayerKind kind;
+    int block;      /* 0..depth-1; -1 outside the blocks */
+    int rank;       /* of the output, in the original's shape, batch first */
+    int64_t dim[4]; /* [B,D,S/P,S/P] of patch_embed.proj, [B,T,3D] of qkv, ... */
+    int64_t params;
+    VitroFlops flops; /* of the whole batch */
+} VitroLayerInfo;
+typedef void (*VitroLayerFn)(void *user, const VitroLayerInfo *info);
+/* The layer table, from the picture to the logits: calls `fn` for each layer; `info` is valid
+ * during the call. Sums over the layers are the model's. 1 <= batch <= 4096. Errors: VITRO_E_ARG,
+ * _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_each_layer(const VitroConfig *cfg,
+                                                               int64_t batch, VitroLayerFn fn,
+                                                               void *user);
+
+/* What a model is run for. */
+typedef enum VitroMode {
+    VITRO_MODE_INFER,     /* nothing is kept; dropout off */
+    VITRO_MODE_TRAIN,     /* everything that the backward pass needs is kept */
+    VITRO_MODE_TRAIN_HEAD /* the same from the final norm on; the frozen part keeps nothing */
+} VitroMode;
+
+/* Bytes, as a model and its predictor or trainer allocate them (each tensor on 64 bytes). Not in
+ * it: copies of weights that a back end packs for its products, and workspace of its threads. */
+typedef struct VitroMemory {
+    int64_t params;
+    int64_t activations; /* buffers that are not needed at the same time share memory */
+    int64_t gradients;   /* 0 in inference; an optimizer holds as much again for SGD's momentum,
+                          * twice as much for AdamW */
+} VitroMemory;
+/* What `mode` takes at `batch` images, without allocating it. 1 <= batch <= 2^20. Errors:
+ * VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg,
+                                                           VitroPrecision precision, VitroMode mode,
+                                                           int64_t batch);
 
 /* ---- what a checkpoint says of itself ------------------------------------------------------- */
 

@@ -8,6 +8,8 @@
 #include "base/alloc.h"
 #include "tensor/tensor.h"
 
+#define VITRO_ARENA_MAX (SIZE_MAX / 2) /* where measuring stops: no machine has as much */
+
 typedef struct VitroArena {
     uint8_t *base;     /* NULL while measuring */
     size_t used, peak; /* bytes */
@@ -16,7 +18,8 @@ typedef struct VitroArena {
 static inline void *vitro_arena_take(VitroArena *a, size_t bytes)
 {
     void *p = a->base ? a->base + a->used : NULL;
-    a->used += (bytes + VITRO_ALIGN - 1) / VITRO_ALIGN * VITRO_ALIGN;
+    size_t padded = bytes / VITRO_ALIGN * VITRO_ALIGN + (bytes % VITRO_ALIGN ? VITRO_ALIGN : 0);
+    a->used = padded < VITRO_ARENA_MAX - a->used ? a->used + padded : VITRO_ARENA_MAX;
     if (a->used > a->peak)
         a->peak = a->used;
     return p;

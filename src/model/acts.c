@@ -103,29 +103,57 @@ static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode m
     return st;
 }
 
+static VitroStatus check_batch(int64_t max_batch)
+{
+    if (max_batch >= 1 && max_batch <= 1 << 20)
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_ARG, "batch size is %" PRId64 ", not in 1..1048576", max_batch);
+}
+
+/* Plans without memory: a->block is made, a->bytes told. */
+static VitroStatus measure(VitroActs *a, const VitroConfig *cfg, VitroDtype dtype)
+{
+    VITRO_TRY(check_batch(a->max_batch));
+    a->block = vitro_calloc((size_t)cfg->depth, sizeof(*a->block));
+    if (!a->block)
+        return VITRO_NOMEM;
+    VitroArena arena = {0};
+    plan_all(a, &arena, cfg, dtype, a->max_batch);
+    if (arena.peak == VITRO_ARENA_MAX)
+        return vitro_fail(VITRO_E_NOMEM,
+                          "a batch of %" PRId64 " images needs more memory than can be addressed",
+                          a->max_batch);
+    a->bytes = arena.peak;
+    return VITRO_OK;
+}
+
+VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroDtype dtype,
+                               int64_t max_batch, VitroMode mode)
+{
+    VitroActs a = {.mode = mode, .max_batch = max_batch};
+    VitroStatus st = measure(&a, cfg, dtype);
+    vitro_free(a.block);
+    if (st == VITRO_OK)
+        *bytes = a.bytes;
+    return st;
+}
+
 static VitroStatus allocate(VitroActs *a, VitroModel *m)
 {
     VitroDevice *dev = m->dev;
-    a->block = vitro_calloc((size_t)m->cfg.depth, sizeof(*a->block));
-    if (!a->block)
-        return VITRO_NOMEM;
+    VITRO_TRY(measure(a, &m->cfg, dev->dtype));
     if (a->mode != VITRO_MODE_INFER) {
         void *state;
         VITRO_TRY(dev->ops->alloc(dev, &state, sizeof(*a->drop)));
         a->drop = state;
         VITRO_TRY(dev->ops->zero(dev, state, sizeof(*a->drop)));
     }
-    VitroArena measure = {0};
-    plan_all(a, &measure, &m->cfg, dev->dtype, a->max_batch);
-    a->bytes = measure.peak;
     VITRO_TRY(dev->ops->alloc(dev, &a->memory, a->bytes));
     return vitro_acts_set_batch(a, m, a->max_batch);
 }
 
 VitroStatus vitro_acts_create(VitroActs **out, VitroModel *m, int64_t max_batch, VitroMode mode)
 {
-    if (max_batch < 1 || max_batch > 1 << 20)
-        return vitro_fail(VITRO_E_ARG, "batch size is %" PRId64 ", not in 1..1048576", max_batch);
     VitroActs *a = vitro_calloc(1, sizeof(*a));
     if (!a)
         return VITRO_NOMEM;

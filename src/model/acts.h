@@ -6,12 +6,6 @@
 
 #include "model/params.h"
 
-typedef enum VitroMode {
-    VITRO_MODE_INFER,     /* nothing is kept; dropout off */
-    VITRO_MODE_TRAIN,     /* everything that the backward pass needs is kept */
-    VITRO_MODE_TRAIN_HEAD /* the same from the final norm on; the frozen part keeps nothing */
-} VitroMode;
-
 typedef struct VitroActs {
     VitroMode mode;
     int64_t batch; /* B now; the tensors below have it as first dimension */
@@ -45,6 +39,9 @@ struct VitroModel;
 VitroStatus vitro_acts_create(VitroActs **out, struct VitroModel *model, int64_t max_batch,
                               VitroMode mode);
 void vitro_acts_free(VitroActs *a); /* NULL is fine */
+/* Bytes that the plan takes, whose memory is then not there. */
+VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroDtype dtype,
+                               int64_t max_batch, VitroMode mode);
 /* Lays the same memory out for `batch` <= max_batch images. Allocates nothing. */
 VitroStatus vitro_acts_set_batch(VitroActs *a, const struct VitroModel *model, int64_t batch);
 
