@@ -331,26 +331,38 @@ static int run(Eval *e)
     if (vitro_predictor_create(&e->predictor, e->loaded.model,
                                a->batch_size < count ? a->batch_size : count))
         return cli_fail_lib();
+    if (a->confusion)
+        status = out_file_check(a->confusion);
+    if (!status && a->confusion_plot)
+        status = out_file_check(a->confusion_plot);
+    if (status)
+        return status;
     Watch w = {.text = "[eval]"};
     progress_begin(&w.bar, vitro_loader_batches(e->loader));
     if (vitro_evaluate(e->predictor, e->loader, &e->result, watch, &w))
         return cli_fail_lib();
     progress_end(&w.bar, w.done, w.text);
-    if (a->confusion)
-        status = write_confusion(e);
-    if (!status && a->confusion_plot)
-        status = plot_confusion(e);
-    if (status)
-        return status;
+    if (!isfinite(e->result.loss))
+        return cli_fail("%s: the model's output is not finite: the weights are damaged, or too "
+                        "large for this arithmetic",
+                        a->model.weights);
+    /* First the result: a disk that is full by now does not take it along. */
     if (a->json)
         print_json(e);
     else
         print_table(e);
-    return CLI_OK;
+    if (a->confusion)
+        status = write_confusion(e);
+    if (!status && a->confusion_plot)
+        status = plot_confusion(e);
+    return status;
 }
 
 static int eval(EvalArgs *a, const Args *args)
 {
+    if (a->confusion && a->confusion_plot && strcmp(a->confusion, a->confusion_plot) == 0)
+        return cli_usage("options --confusion and --confusion-plot name the same file, %s",
+                         a->confusion);
     int status = model_args_resolve(&a->model, args);
     if (!status)
         status = download_args_check(&a->download);

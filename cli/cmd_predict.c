@@ -253,6 +253,35 @@ static int draw(Predict *p, int64_t i, const Result *r, const char *text)
     return status;
 }
 
+/* A result must not take the place of what it is made from. */
+static int check_output(const Predict *p, const char *option, const char *path)
+{
+    if (same_file(path, p->args->model.weights))
+        return cli_usage("option --%s: %s is the file of the weights", option, path);
+    for (int64_t i = 0; i < p->inputs->count; i++)
+        if (same_file(path, p->inputs->names[i]))
+            return cli_usage("option --%s: %s is one of the pictures", option, path);
+    return CLI_OK;
+}
+
+/* FOLDER/x.png would be replaced by its own plot. */
+static int check_plot_folder(const Predict *p)
+{
+    for (int64_t i = 0; i < p->inputs->count; i++) {
+        const char *name = p->inputs->names[i], *slash = strrchr(name, '/');
+        const char *dot = strrchr(name, '.');
+        if (!dot || strcmp(dot, ".png") != 0)
+            continue;
+        char *folder = slash ? cli_format("%.*s/", (int)(slash - name), name) : cli_strdup(".");
+        bool same = same_file(folder, p->args->plot);
+        free(folder);
+        if (same)
+            return cli_usage("option --plot: %s would be replaced by its plot; name another folder",
+                             name);
+    }
+    return CLI_OK;
+}
+
 static int prepare_plots(Predict *p)
 {
     const char *plot = p->args->plot;
@@ -261,12 +290,15 @@ static int prepare_plots(Predict *p)
         return CLI_OK;
     bool exists = stat(plot, &info) == 0, folder = exists && S_ISDIR(info.st_mode);
     p->plot_folder = p->inputs->count > 1 || folder || plot[strlen(plot) - 1] == '/';
-    if (!p->plot_folder)
-        return CLI_OK;
+    if (!p->plot_folder) {
+        int status = check_output(p, "plot", plot);
+        return status ? status : out_file_check(plot);
+    }
     p->plots = cli_alloc((size_t)p->inputs->count, sizeof(*p->plots));
     if (exists && !folder)
         return cli_fail("option --plot: %s is a file; several pictures need a folder", plot);
-    return make_folders(plot);
+    int status = check_plot_folder(p);
+    return status ? status : make_folders(plot);
 }
 
 /* ---- the run ----------------------------------------------------------------------------------
@@ -360,6 +392,10 @@ static int run(Predict *p)
                                   a->model.weights, config->num_classes);
     if (!status)
         status = prepare_plots(p);
+    if (!status && a->dump_input)
+        status = check_output(p, "dump-input", a->dump_input);
+    if (!status && a->dump_input && a->plot && strcmp(a->dump_input, a->plot) == 0)
+        status = cli_usage("options --dump-input and --plot name the same file, %s", a->plot);
     if (!status && a->dump_input)
         status = npy_open(&p->dump, a->dump_input, config->in_channels, config->img_size);
     if (!status && vitro_predictor_create(&p->predictor, p->loaded.model, batch_size))

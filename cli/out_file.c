@@ -65,6 +65,21 @@ void out_file_abort(OutFile *f)
     *f = (OutFile){0};
 }
 
+int out_file_check(const char *path)
+{
+    OutFile f;
+    int status = out_file_open(&f, path);
+    if (!status)
+        out_file_abort(&f);
+    return status;
+}
+
+bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int make_folders(const char *path)
 {
     char *copy = cli_strdup(path);

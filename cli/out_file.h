@@ -19,6 +19,12 @@ int out_file_commit(OutFile *f);
 /* Forgets the file; harmless after a commit or on a zeroed OutFile. */
 void out_file_abort(OutFile *f);
 
+/* Whether `path` can be opened as above: to be told so before the work, not after it. */
+int out_file_check(const char *path);
+
+/* Whether both name one existing file, by whatever way. */
+bool same_file(const char *a, const char *b);
+
 /* As mkdir -p. */
 int make_folders(const char *path);
 
