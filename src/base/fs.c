@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define PIPE_PATIENCE_MS 2000 /* until somebody writes to a named pipe */
 
 VitroStatus vitro_map_open(VitroMap *map, const char *path)
 {
@@ -46,28 +49,63 @@ void vitro_map_close(VitroMap *map)
     *map = (VitroMap){0};
 }
 
-VitroStatus vitro_fs_read(VitroBuf *b, const char *path)
+/* Opens a file or a pipe. A device may never end, as /dev/zero. */
+static VitroStatus open_to_read(int *out, bool *is_pipe, const char *path)
 {
-    bool is_stdin = strcmp(path, "-") == 0;
-    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block here */
     if (fd < 0)
         return vitro_fail_errno("%s: cannot open", path);
     VitroStatus st = VITRO_OK;
-    for (;;) {
+    if (fstat(fd, &info) != 0)
+        st = vitro_fail_errno("%s: cannot stat", path);
+    else if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode))
+        st = vitro_fail(VITRO_E_IO, "%s: is a device, a file was expected", path);
+    if (st != VITRO_OK) {
+        close(fd);
+        return st;
+    }
+    *is_pipe = S_ISFIFO(info.st_mode);
+    *out = fd;
+    return VITRO_OK;
+}
+
+/* Appends all that `fd` gives. A pipe that nobody has opened to write looks as if at its end. */
+static VitroStatus read_to_end(VitroBuf *b, int fd, bool is_pipe, const char *path)
+{
+    bool any = false;
+    for (int waited_ms = 0;;) {
         uint8_t chunk[65536];
         ssize_t n = read(fd, chunk, sizeof(chunk));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            st = vitro_fail_errno("%s: cannot read", path);
-        if (n <= 0)
-            break;
-        st = vitro_buf_append(b, chunk, (size_t)n);
-        if (st != VITRO_OK) {
-            st = vitro_fail_prefix(st, "%s", path);
-            break;
+        struct pollfd more = {.fd = fd, .events = POLLIN};
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return vitro_fail_errno("%s: cannot read", path);
+        if (n < 0) {
+            if (errno == EAGAIN)
+                poll(&more, 1, -1);
+        } else if (n > 0) {
+            any = true;
+            VitroStatus st = vitro_buf_append(b, chunk, (size_t)n);
+            if (st != VITRO_OK)
+                return vitro_fail_prefix(st, "%s", path);
+        } else if (!is_pipe || any) {
+            return VITRO_OK;
+        } else if (waited_ms < PIPE_PATIENCE_MS) {
+            waited_ms += 20;
+            poll(NULL, 0, 20);
+        } else {
+            return vitro_fail(VITRO_E_IO, "%s: is a pipe that nobody writes to", path);
         }
     }
+}
+
+VitroStatus vitro_fs_read(VitroBuf *b, const char *path)
+{
+    bool is_stdin = strcmp(path, "-") == 0, is_pipe = false;
+    int fd = STDIN_FILENO;
+    if (!is_stdin)
+        VITRO_TRY(open_to_read(&fd, &is_pipe, path));
+    VitroStatus st = read_to_end(b, fd, is_pipe, path);
     if (!is_stdin)
         close(fd);
     return st;

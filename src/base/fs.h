@@ -14,7 +14,8 @@ typedef struct VitroMap {
 VitroStatus vitro_map_open(VitroMap *map, const char *path); /* regular files only */
 void vitro_map_close(VitroMap *map);
 
-/* Appends the file's bytes to `b`, whose cap limits them. path "-" is standard input. */
+/* Appends the file's bytes to `b`, whose cap limits them. path "-" is standard input. A pipe may be
+ * named too, a device not. */
 VitroStatus vitro_fs_read(VitroBuf *b, const char *path);
 
 /* A file that appears under its name whole or not at all: bytes go to a temporary file beside it;

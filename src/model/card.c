@@ -163,6 +163,8 @@ VitroStatus vitro_card_write_classes(const VitroCard *card, const char *path)
 static VitroStatus parse(json_t **out, const char *text, size_t size)
 {
     json_error_t e;
+    if (size == 0)
+        return vitro_fail(VITRO_E_FORMAT, "is empty, JSON was expected");
     *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
     if (*out)
         return VITRO_OK;
