@@ -221,7 +221,7 @@ static void draw(Progress *p, int64_t done, const char *text, double now)
     double elapsed = now - p->began;
     double rate = elapsed > 0 ? (double)(done - p->first) / elapsed : 0;
     double share = p->total > 0 ? (double)done / (double)p->total : 0;
-    char tail[LINE_BYTES], line[LINE_BYTES], bar[BAR_WIDTH + 1];
+    char tail[192], line[LINE_BYTES + 256], bar[BAR_WIDTH + 1];
     char a[24], b[24] = "?", counts[64], speed[32];
     if (p->total > 0 && rate > 0)
         format_time(b, (double)(p->total - done) / rate);
