@@ -297,9 +297,10 @@ int cmd_bench(int argc, char **argv)
         .command = "bench",
         .usage = "--model-name NAME [options]",
         .about = "Measures prediction or training on made-up pictures, and the peak of the\n"
-                 "arithmetic units in the same run. GFLOP/s count 2 per multiply-add, three\n"
-                 "passes for a full step of training. Without --model-name:\n"
-                 "vit_base_patch16_224. Of --weights only the geometry is used.",
+                 "arithmetic units in the same run. GFLOP/s count 2 per multiply-add of the\n"
+                 "model as it is written down, done or not (the last block does only what the\n"
+                 "class token needs); three passes for a full step of training. Without\n"
+                 "--model-name: vit_base_patch16_224. Of --weights only the geometry is used.",
         .groups = {{"Measurement", bench_options, ARG_COUNT(bench_options), &a},
                    model_args_group(&a.model),
                    device_args_group_bench(&a.device)},

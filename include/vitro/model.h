@@ -73,7 +73,8 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_validate(const VitroConfig *
 VITRO_API int64_t vitro_config_tokens(const VitroConfig *cfg);    /* T = patches + 1 */
 VITRO_API int64_t vitro_config_mlp_width(const VitroConfig *cfg); /* M = (int)(D * mlp_ratio) */
 VITRO_API int64_t vitro_config_outputs(const VitroConfig *cfg);   /* K, or the features' width */
-/* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. */
+/* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. What
+ * the model costs as it is written down; the last block does less, see docs/ARCHITECTURE.md. */
 VITRO_API int64_t vitro_config_macs(const VitroConfig *cfg);
 
 /* What a forward pass costs, as fvcore's FlopCountAnalysis counts: one per multiply-add, LayerNorm

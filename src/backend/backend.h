@@ -89,6 +89,15 @@ struct VitroBackendOps {
     VitroStatus (*attention_backward)(VitroDevice *dev, VitroTensor dqkv, VitroTensor dctx,
                                       VitroTensor qkv, VitroTensor ctx, VitroTensor lse,
                                       const VitroAttentionShape *shape);
+    /* The same where token 0 alone asks: ctx[B,D] and lse[B,H] (absent: inference) from q[B,D] and
+     * kv[B,T,2D]. Dropout is that of the full op's rows i = 0. */
+    VitroStatus (*attention_cls)(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor q,
+                                 VitroTensor kv, const VitroAttentionShape *shape);
+    /* dq[B,D] and dkv[B,T,2D] from dctx[B,D]. */
+    VitroStatus (*attention_cls_backward)(VitroDevice *dev, VitroTensor dq, VitroTensor dkv,
+                                          VitroTensor dctx, VitroTensor q, VitroTensor kv,
+                                          VitroTensor ctx, VitroTensor lse,
+                                          const VitroAttentionShape *shape);
 
     /* patches[B,N,C*P*P] from images[B,C,S,S]: patch (i,j) is channels x rows x columns, as
      * Conv2d's weight. Rows and columns beyond the last whole patch are dropped. */
@@ -100,9 +109,10 @@ struct VitroBackendOps {
     /* demb = dx's tokens 1.. after dropout; dcls, dpos +=. Any of the three may be absent. */
     VitroStatus (*tokens_backward)(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
                                    VitroTensor dpos, VitroTensor dx, const VitroDropout *dropout);
-    /* cls[B,D] = x[B,T,D]'s token 0; and back: dx = 0 but for token 0. */
+    /* cls[B,D] = x[B,T,D]'s token 0. */
     VitroStatus (*take_cls)(VitroDevice *dev, VitroTensor cls, VitroTensor x);
-    VitroStatus (*take_cls_backward)(VitroDevice *dev, VitroTensor dx, VitroTensor dcls);
+    /* x[B,T,D]'s token 0 += cls[B,D]: the way back, to what the other tokens have sent there. */
+    VitroStatus (*add_cls)(VitroDevice *dev, VitroTensor x, VitroTensor cls);
 
     /* Cross entropy with label smoothing s: per image (1-s) * -log p[label] + s * mean_k -log p[k].
      * losses[B] float64; best[B] int32: the first index of the largest logit; dlogits[B,K] =

@@ -66,7 +66,8 @@ enum { VITRO_PREPARE_FORWARD = 1, VITRO_PREPARE_BACKWARD = 2 };
 /* ---- attention ------------------------------------------------------------------------------- */
 
 /* ctx = dropout(softmax(scale q k^T)) v per image and head. qkv is [B,T,3D], its last dimension
- * laid out (3, H, D/H) as PyTorch's reshape(B, N, 3, heads, D/heads) reads it. */
+ * laid out (3, H, D/H) as PyTorch's reshape(B, N, 3, heads, D/heads) reads it. Where the class
+ * token alone asks, its q is [B,D] and kv is [B,T,2D], laid out (2, H, D/H). */
 typedef struct VitroAttentionShape {
     int64_t heads;
     double scale;

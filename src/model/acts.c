@@ -9,7 +9,6 @@ static void plan_head(VitroActs *a, VitroPlan *plan)
 {
     const VitroConfig *cfg = plan->cfg;
     int64_t B = plan->batch, D = cfg->embed_dim, R = cfg->representation_size;
-    a->cls = vitro_plan2(plan, B, D);
     a->norm = (VitroLayerNormActs){.out = vitro_plan2(plan, B, D), .eps = cfg->norm_eps};
     if (plan->keep) {
         a->norm.mean = vitro_plan1(plan, B);
@@ -44,8 +43,10 @@ static void plan_backward(VitroActs *a, VitroPlan *plan)
     a->dcls = vitro_plan2(plan, B, D);
     a->dx = vitro_plan3(plan, B, plan->tokens, D);
     size_t mark = plan->arena->used;
+    vitro_last_block_plan_scratch(&a->last_scratch, plan);
+    vitro_arena_release(plan->arena, mark); /* each is done when the next begins */
     vitro_block_plan_scratch(&a->block_scratch, plan);
-    vitro_arena_release(plan->arena, mark); /* the blocks are done when the embedding begins */
+    vitro_arena_release(plan->arena, mark);
     vitro_embed_plan_scratch(&a->embed_scratch, plan);
 }
 
@@ -66,12 +67,14 @@ static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg, Vi
     a->images =
         vitro_arena_tensor(arena, vitro_tensor4(NULL, dtype, batch, cfg->in_channels, S, S));
     vitro_embed_plan(&a->embed, &plan);
-    for (int l = 0; l < cfg->depth; l++) {
+    int last = cfg->depth - 1;
+    for (int l = 0; l < last; l++) {
         size_t mark = arena->used;
         vitro_block_plan(&a->block[l], &plan, l, a->embed.out);
         if (!plan.keep)
             vitro_arena_release(arena, mark);
     }
+    vitro_last_block_plan(&a->last, &plan, last);
     plan.keep = a->mode != VITRO_MODE_INFER;
     plan_head(a, &plan);
     if (plan.keep)
@@ -114,7 +117,7 @@ static VitroStatus check_batch(int64_t max_batch)
 static VitroStatus measure(VitroActs *a, const VitroConfig *cfg, VitroDtype dtype)
 {
     VITRO_TRY(check_batch(a->max_batch));
-    a->block = vitro_calloc((size_t)cfg->depth, sizeof(*a->block));
+    a->block = vitro_calloc((size_t)cfg->depth - 1, sizeof(*a->block));
     if (!a->block)
         return VITRO_NOMEM;
     VitroArena arena = {0};

@@ -13,8 +13,8 @@ typedef struct VitroActs {
     VitroDevice *dev;
     VitroTensor images; /* [B,C,S,S] */
     VitroEmbedActs embed;
-    VitroBlockActs *block; /* [depth] */
-    VitroTensor cls;       /* [B,D] */
+    VitroBlockActs *block; /* [depth - 1] */
+    VitroLastBlockActs last;
     VitroLayerNormActs norm;
     VitroLinearActs pre_logits; /* out [B,R]; absent unless representation_size */
     VitroLinearActs head;       /* out [B,K]; absent if num_classes is 0 */
@@ -25,8 +25,10 @@ typedef struct VitroActs {
     VitroTensor dpre_logits; /* [B,R] */
     VitroTensor dnorm, dcls; /* [B,D] */
     VitroTensor dx;          /* [B,T,D] */
+    /* These share memory. */
+    VitroLastBlockScratch last_scratch;
     VitroBlockScratch block_scratch;
-    VitroEmbedScratch embed_scratch; /* shares memory with block_scratch */
+    VitroEmbedScratch embed_scratch;
 
     VitroDropState *drop; /* in device memory; NULL in inference */
     void *memory;

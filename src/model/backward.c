@@ -37,8 +37,10 @@ VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroAc
         VITRO_TRY(head_backward(m, grad, a, dnorm));
     VITRO_TRY(vitro_layernorm_backward(dev, a->dcls, &grad->norm, VITRO_NO_TENSOR, dnorm, &a->norm,
                                        &p->norm));
-    VITRO_TRY(dev->ops->take_cls_backward(dev, a->dx, a->dcls));
-    for (int l = m->cfg.depth - 1; l >= 0; l--)
+    int last = m->cfg.depth - 1;
+    VITRO_TRY(vitro_last_block_backward(dev, a->dx, a->dcls, &grad->block[last], &a->last,
+                                        &p->block[last], &a->last_scratch));
+    for (int l = last - 1; l >= 0; l--)
         VITRO_TRY(vitro_block_backward(dev, a->dx, &grad->block[l], &a->block[l], &p->block[l],
                                        &a->block_scratch));
     return vitro_embed_backward(dev, &grad->embed, a->dx, &a->embed, &p->embed, &a->embed_scratch);

@@ -8,13 +8,15 @@ VitroStatus vitro_model_forward(const VitroModel *m, VitroActs *a)
     const VitroParams *p = &m->params;
     VITRO_TRY(vitro_embed_forward(dev, &a->embed, &p->embed, &m->cfg, a->images)); /* Eq. 1 */
     VitroTensor x = a->embed.out;                                                  /* [B,T,D] */
-    for (int l = 0; l < m->cfg.depth; l++) {
+    int last = m->cfg.depth - 1;
+    for (int l = 0; l < last; l++) {
         VITRO_TRY(vitro_block_forward(dev, &a->block[l], &p->block[l], x)); /* Eq. 2, 3 */
         x = a->block[l].out;
     }
-    /* Eq. 4. LayerNorm acts on each token alone: only the class token's is ever looked at. */
-    VITRO_TRY(dev->ops->take_cls(dev, a->cls, x));                       /* [B,D] */
-    VITRO_TRY(vitro_layernorm_forward(dev, &a->norm, &p->norm, a->cls)); /* [B,D] */
+    /* Eq. 4 looks at the class token only, and LayerNorm acts on each token alone: from the last
+     * block's queries on, no other token matters. */
+    VITRO_TRY(vitro_last_block_forward(dev, &a->last, &p->block[last], x));   /* [B,D] */
+    VITRO_TRY(vitro_layernorm_forward(dev, &a->norm, &p->norm, a->last.out)); /* [B,D] */
     VitroTensor features = a->norm.out;
     if (m->cfg.representation_size) {
         VITRO_TRY(vitro_linear_forward(dev, &a->pre_logits, &p->pre_logits, features)); /* [B,R] */

@@ -163,7 +163,9 @@ typedef struct SetTarget {
 static VitroStatus refresh_if_target(void *user, VitroWeight *weight, int64_t rows_per_image)
 {
     const SetTarget *t = user;
-    return &weight->w == t->slot ? refresh(t->dev, weight, rows_per_image) : VITRO_OK;
+    const uint8_t *set = t->slot->data, *w = weight->w.data; /* a part of it in the last block */
+    bool hit = w >= set && w < set + vitro_tensor_bytes(t->slot);
+    return hit ? refresh(t->dev, weight, rows_per_image) : VITRO_OK;
 }
 
 VitroStatus vitro_model_param_set(VitroModel *m, int64_t i, const float *in)

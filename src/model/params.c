@@ -71,7 +71,7 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     enum { PER_BLOCK = 12, OTHERS = 12 };
     int64_t C = cfg->in_channels, P = cfg->patch_size, D = cfg->embed_dim;
     int64_t R = cfg->representation_size;
-    *p = (VitroParams){0};
+    *p = (VitroParams){.depth = cfg->depth};
     p->block = vitro_calloc((size_t)cfg->depth, sizeof(*p->block));
     p->list = vitro_calloc((size_t)cfg->depth * PER_BLOCK + OTHERS, sizeof(*p->list));
     if (!p->block || !p->list) {
@@ -117,6 +117,17 @@ int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
     return n;
 }
 
+/* The rows of q, and those of k and v, as weights of their own. */
+static void split_qkv(VitroAttentionParams *a)
+{
+    VitroTensor w = a->qkv.w, b = a->qkv.b;
+    int64_t D = w.dim[1];
+    a->q.w = vitro_tensor_part(w, 0, D);
+    a->q.b = vitro_tensor_part(b, 0, D);
+    a->kv.w = vitro_tensor_part(w, D, 2 * D);
+    a->kv.b = vitro_tensor_part(b, D, 2 * D);
+}
+
 void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
 {
     uint8_t *at = flat.data;
@@ -125,6 +136,7 @@ void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
         t->data = at;
         at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
     }
+    split_qkv(&p->block[p->depth - 1].attn);
 }
 
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
@@ -134,10 +146,18 @@ VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, boo
     if (!head_only)
         VITRO_TRY(fn(user, &p->embed.proj, T - 1));
     for (int i = 0; i < cfg->depth && !head_only; i++) {
-        VITRO_TRY(fn(user, &p->block[i].attn.qkv, T));
-        VITRO_TRY(fn(user, &p->block[i].attn.proj, T));
-        VITRO_TRY(fn(user, &p->block[i].mlp.fc1, T));
-        VITRO_TRY(fn(user, &p->block[i].mlp.fc2, T));
+        VitroBlockParams *block = &p->block[i];
+        bool last = i == cfg->depth - 1;
+        int64_t rows = last ? 1 : T; /* the class token's, or all */
+        if (last) {
+            VITRO_TRY(fn(user, &block->attn.q, rows));
+            VITRO_TRY(fn(user, &block->attn.kv, T));
+        } else {
+            VITRO_TRY(fn(user, &block->attn.qkv, rows));
+        }
+        VITRO_TRY(fn(user, &block->attn.proj, rows));
+        VITRO_TRY(fn(user, &block->mlp.fc1, rows));
+        VITRO_TRY(fn(user, &block->mlp.fc2, rows));
     }
     if (p->pre_logits.w.data)
         VITRO_TRY(fn(user, &p->pre_logits, 1));

@@ -28,6 +28,7 @@ typedef struct VitroParam {
 typedef struct VitroParams {
     VitroEmbedParams embed;
     VitroBlockParams *block; /* [depth] */
+    int depth;
     VitroLayerNormParams norm;
     VitroWeight pre_logits; /* w [R,D], b [R]; absent unless representation_size */
     VitroWeight head;       /* w [K,R or D], b [K]; absent if num_classes is 0 */
@@ -44,10 +45,11 @@ void vitro_params_deinit(VitroParams *p);
 
 /* Elements of one flat range that holds parameters first..count-1, each aligned to VITRO_ALIGN. */
 int64_t vitro_params_flat_count(const VitroParams *p, int64_t first);
-/* Places them in `flat`, in order. Those before `first` stay absent. */
+/* Places them in `flat`, in order, and the views of them. Those before `first` stay absent. */
 void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat);
 
-/* Calls fn for every VitroWeight that is present; stops at the first failure. */
+/* Calls fn for every VitroWeight that is present and used as such: in the last block, attn.q and
+ * attn.kv in place of attn.qkv. Stops at the first failure. */
 typedef VitroStatus (*VitroWeightFn)(void *user, VitroWeight *weight, int64_t rows_per_image);
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
                                      VitroWeightFn fn, void *user);

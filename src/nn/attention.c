@@ -5,26 +5,38 @@
 
 #include <math.h>
 
+VitroAttentionShape vitro_attention_shape(const VitroPlan *plan, int block)
+{
+    const VitroConfig *cfg = plan->cfg;
+    return (VitroAttentionShape){
+        .heads = cfg->num_heads,
+        .scale = cfg->qk_scale != 0 ? cfg->qk_scale
+                                    : 1 / sqrt((double)(cfg->embed_dim / cfg->num_heads)),
+        .dropout = vitro_dropout(cfg->attn_drop_ratio, block, VITRO_SITE_ATTN, plan->drop)};
+}
+
+VitroEpilogue vitro_attention_epilogue(const VitroPlan *plan, int block, double drop_path)
+{
+    return (VitroEpilogue){
+        .dropout = vitro_dropout(plan->cfg->drop_ratio, block, VITRO_SITE_PROJ, plan->drop),
+        .path = vitro_dropout(drop_path, block, VITRO_SITE_ATTN_PATH, plan->drop),
+        .rows_per_sample = plan->tokens};
+}
+
 void vitro_attention_plan(VitroAttentionActs *a, VitroPlan *plan, int block, double drop_path,
                           VitroTensor out)
 {
     const VitroConfig *cfg = plan->cfg;
-    int64_t B = plan->batch, T = plan->tokens, D = cfg->embed_dim, H = cfg->num_heads;
+    int64_t B = plan->batch, T = plan->tokens, D = cfg->embed_dim;
     *a = (VitroAttentionActs){0};
     a->qkv.out = vitro_plan3(plan, B, T, 3 * D);
     a->qkv.epilogue.rows_per_sample = T;
     a->ctx = vitro_plan3(plan, B, T, D);
     if (plan->keep)
-        a->lse = vitro_plan3(plan, B, H, T);
-    a->shape = (VitroAttentionShape){
-        .heads = H,
-        .scale = cfg->qk_scale != 0 ? cfg->qk_scale : 1 / sqrt((double)(D / H)),
-        .dropout = vitro_dropout(cfg->attn_drop_ratio, block, VITRO_SITE_ATTN, plan->drop)};
+        a->lse = vitro_plan3(plan, B, cfg->num_heads, T);
+    a->shape = vitro_attention_shape(plan, block);
     a->proj.out = out;
-    a->proj.epilogue = (VitroEpilogue){
-        .dropout = vitro_dropout(cfg->drop_ratio, block, VITRO_SITE_PROJ, plan->drop),
-        .path = vitro_dropout(drop_path, block, VITRO_SITE_ATTN_PATH, plan->drop),
-        .rows_per_sample = T};
+    a->proj.epilogue = vitro_attention_epilogue(plan, block, drop_path);
 }
 
 VitroStatus vitro_attention_forward(VitroDevice *dev, VitroAttentionActs *a,

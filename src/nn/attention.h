@@ -8,6 +8,8 @@
 
 typedef struct VitroAttentionParams {
     VitroWeight qkv;  /* w [3D,D], b [3D] or absent */
+    VitroWeight q;    /* its first D rows, */
+    VitroWeight kv;   /* and the other 2D: the last block's, see cls_attention.h */
     VitroWeight proj; /* w [D,D], b [D] */
 } VitroAttentionParams;
 
@@ -25,6 +27,10 @@ typedef struct VitroAttentionScratch {
     VitroTensor dctx;    /* [B,T,D] */
     VitroTensor dqkv;    /* [B,T,3D] */
 } VitroAttentionScratch;
+
+/* What `block`'s configuration says of the two ops that have options. */
+VitroAttentionShape vitro_attention_shape(const VitroPlan *plan, int block);
+VitroEpilogue vitro_attention_epilogue(const VitroPlan *plan, int block, double drop_path);
 
 /* `out` [B,T,D] is where the block's sum goes; in inference it may be the residual itself. */
 void vitro_attention_plan(VitroAttentionActs *a, VitroPlan *plan, int block, double drop_path,

@@ -72,3 +72,67 @@ VitroStatus vitro_block_backward(VitroDevice *dev, VitroTensor dx, VitroBlockPar
     VITRO_TRY(vitro_attention_backward(dev, dnorm, &grad->attn, dx, &a->attn, &p->attn, &s->attn));
     return vitro_layernorm_backward(dev, dx, &grad->norm1, dx, dnorm, &a->norm1, &p->norm1);
 }
+
+/* ---- the last block ---------------------------------------------------------------------------
+ */
+
+/* The plan of [B,1,*]: the class token comes first in its image, so that dropout, which counts
+ * elements from there, treats it as it does in [B,T,*]. */
+static VitroPlan plan_of_cls(const VitroPlan *plan)
+{
+    VitroPlan cls = *plan;
+    cls.tokens = 1;
+    return cls;
+}
+
+void vitro_last_block_plan(VitroLastBlockActs *a, VitroPlan *plan, int block)
+{
+    int64_t B = plan->batch, D = plan->cfg->embed_dim;
+    double path = drop_path_of(plan->cfg, block);
+    VitroPlan cls = plan_of_cls(plan);
+    a->x = vitro_plan2(plan, B, D);
+    a->out = plan->keep ? vitro_plan2(plan, B, D) : a->x;
+    plan_norm(&a->norm1, plan);
+    vitro_cls_attention_plan(&a->attn, plan, block, path, a->x);
+    plan_norm(&a->norm2, &cls);
+    vitro_mlp_plan(&a->mlp, &cls, block, path, a->out);
+}
+
+void vitro_last_block_plan_scratch(VitroLastBlockScratch *s, VitroPlan *plan)
+{
+    int64_t B = plan->batch, T = plan->tokens, D = plan->cfg->embed_dim;
+    VitroPlan cls = plan_of_cls(plan);
+    s->dnorm1 = vitro_plan3(plan, B, T, D);
+    s->dnorm2 = vitro_plan2(plan, B, D);
+    size_t mark = plan->arena->used;
+    vitro_cls_attention_plan_scratch(&s->attn, plan);
+    vitro_arena_release(plan->arena, mark);
+    s->mlp =
+        (VitroMlpScratch){.dbranch = vitro_plan2(&cls, B, D),
+                          .dhidden = vitro_plan3(&cls, B, 1, vitro_config_mlp_width(plan->cfg))};
+}
+
+VitroStatus vitro_last_block_forward(VitroDevice *dev, VitroLastBlockActs *a,
+                                     const VitroBlockParams *p, VitroTensor x)
+{
+    VITRO_TRY(vitro_layernorm_forward(dev, &a->norm1, &p->norm1, x));
+    VITRO_TRY(dev->ops->take_cls(dev, a->x, x));
+    VITRO_TRY(vitro_cls_attention_forward(dev, &a->attn, &p->attn, a->norm1.out, a->x));
+    VITRO_TRY(vitro_layernorm_forward(dev, &a->norm2, &p->norm2, a->x));
+    return vitro_mlp_forward(dev, &a->mlp, &p->mlp, a->norm2.out, a->x);
+}
+
+VitroStatus vitro_last_block_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dout,
+                                      VitroBlockParams *grad, const VitroLastBlockActs *a,
+                                      const VitroBlockParams *p, const VitroLastBlockScratch *s)
+{
+    VitroTensor dcls = dout;
+    VITRO_TRY(vitro_mlp_backward(dev, s->dnorm2, &grad->mlp, dcls, &a->mlp, &p->mlp, &s->mlp));
+    VITRO_TRY(
+        vitro_layernorm_backward(dev, dcls, &grad->norm2, dcls, s->dnorm2, &a->norm2, &p->norm2));
+    VITRO_TRY(vitro_cls_attention_backward(dev, s->dnorm1, &grad->attn, dcls, &a->attn, &p->attn,
+                                           &s->attn));
+    VITRO_TRY(vitro_layernorm_backward(dev, dx, &grad->norm1, VITRO_NO_TENSOR, s->dnorm1, &a->norm1,
+                                       &p->norm1));
+    return dev->ops->add_cls(dev, dx, dcls); /* along the residual connection */
+}

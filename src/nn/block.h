@@ -4,6 +4,7 @@
 #define VITRO_NN_BLOCK_H
 
 #include "nn/attention.h"
+#include "nn/cls_attention.h"
 #include "nn/layernorm.h"
 #include "nn/mlp.h"
 
@@ -38,5 +39,36 @@ VitroStatus vitro_block_forward(VitroDevice *dev, VitroBlockActs *a, const Vitro
 VitroStatus vitro_block_backward(VitroDevice *dev, VitroTensor dx, VitroBlockParams *grad,
                                  const VitroBlockActs *a, const VitroBlockParams *p,
                                  const VitroBlockScratch *scratch);
+
+/* ---- the last block ---------------------------------------------------------------------------
+ * Only the class token of its result is looked at. Its keys and values are those of all tokens;
+ * whatever comes after them is computed for the class token alone. */
+
+typedef struct VitroLastBlockActs {
+    VitroLayerNormActs norm1; /* of [B,T,D] */
+    VitroTensor x;            /* [B,D] the class token, before and after attention is added */
+    VitroClsAttentionActs attn;
+    VitroLayerNormActs norm2; /* this and what follows: of [B,D] */
+    VitroMlpActs mlp;
+    VitroTensor out; /* [B,D] */
+} VitroLastBlockActs;
+
+typedef struct VitroLastBlockScratch {
+    VitroTensor dnorm1; /* [B,T,D] */
+    VitroTensor dnorm2; /* [B,D] */
+    VitroClsAttentionScratch attn;
+    VitroMlpScratch mlp; /* shares memory with attn */
+} VitroLastBlockScratch;
+
+void vitro_last_block_plan(VitroLastBlockActs *a, VitroPlan *plan, int block);
+void vitro_last_block_plan_scratch(VitroLastBlockScratch *s, VitroPlan *plan);
+/* x [B,T,D] -> a->out [B,D] */
+VitroStatus vitro_last_block_forward(VitroDevice *dev, VitroLastBlockActs *a,
+                                     const VitroBlockParams *p, VitroTensor x);
+/* dx [B,T,D], the gradient of the block's input, from dout [B,D], that of a->out, which is lost. */
+VitroStatus vitro_last_block_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dout,
+                                      VitroBlockParams *grad, const VitroLastBlockActs *a,
+                                      const VitroBlockParams *p,
+                                      const VitroLastBlockScratch *scratch);
 
 #endif

@@ -35,9 +35,12 @@ int64_t vitro_tensor_rows(const VitroTensor *t)
     return n;
 }
 
-VitroTensor vitro_tensor_first(VitroTensor t, int64_t n)
+VitroTensor vitro_tensor_part(VitroTensor t, int64_t first, int64_t n)
 {
-    assert(n <= t.dim[0]);
+    if (!t.data)
+        return VITRO_NO_TENSOR;
+    assert(first >= 0 && n >= 0 && first + n <= t.dim[0]);
+    t.data = (uint8_t *)t.data + vitro_tensor_bytes(&t) / (size_t)t.dim[0] * (size_t)first;
     t.dim[0] = n;
     return t;
 }

@@ -47,8 +47,8 @@ static inline int64_t vitro_tensor_cols(const VitroTensor *t)
     return t->dim[t->rank - 1];
 }
 int64_t vitro_tensor_rows(const VitroTensor *t);
-/* The same elements with only the first n of dim[0]. */
-VitroTensor vitro_tensor_first(VitroTensor t, int64_t n);
+/* The elements [first, first + n) of dim[0]; no tensor's part is none. */
+VitroTensor vitro_tensor_part(VitroTensor t, int64_t first, int64_t n);
 /* The same elements as [rows, cols]. */
 VitroTensor vitro_tensor_as_rows(VitroTensor t);
 /* "[2, 3, 4]" into `out`; returns out. */

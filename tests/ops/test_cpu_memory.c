@@ -15,6 +15,7 @@ enum { T = 17, D = 32, N = 48, HEADS = 2, BATCH = 2 };
 
 typedef struct Buffers {
     float x[BATCH * T * D], y[BATCH * T * N], w[N * D], b[N], dx[BATCH * T * D], dw[N * D], db[N];
+    float q[BATCH * D], dq[BATCH * D];
     float qkv[BATCH * T * 3 * D], dqkv[BATCH * T * 3 * D], lse[BATCH * HEADS * T];
 } Buffers;
 
@@ -44,7 +45,15 @@ static VitroStatus run_ops(VitroDevice *dev, Buffers *m, VitroWeight *weight, in
     VITRO_TRY(dev->ops->linear_backward(dev, f32(m->dx, rows, D), &grad, f32(m->y, rows, N),
                                         f32(m->x, rows, D), weight, NULL));
     VITRO_TRY(dev->ops->attention(dev, ctx, lse, qkv, &shape));
-    return dev->ops->attention_backward(dev, dqkv, dctx, qkv, ctx, lse, &shape);
+    VITRO_TRY(dev->ops->attention_backward(dev, dqkv, dctx, qkv, ctx, lse, &shape));
+
+    VitroTensor kv = vitro_tensor3(m->qkv, VITRO_F32, batch, T, 2 * D);
+    VitroTensor dkv = vitro_tensor3(m->dqkv, VITRO_F32, batch, T, 2 * D);
+    VitroTensor q = f32(m->q, batch, D), cls = f32(m->x, batch, D), dcls = f32(m->dx, batch, D);
+    VitroTensor lse_cls = f32(m->lse, batch, HEADS);
+    VITRO_TRY(dev->ops->attention_cls(dev, cls, lse_cls, q, kv, &shape));
+    return dev->ops->attention_cls_backward(dev, f32(m->dq, batch, D), dkv, dcls, q, kv, cls,
+                                            lse_cls, &shape);
 }
 
 static VitroStatus whole_life(Buffers *m)

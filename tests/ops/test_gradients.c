@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -239,6 +240,45 @@ static void test_attention(void **state)
     attention(1, 3, 1, 70, 0.2); /* wider than the kernel's slice of sums */
 }
 
+typedef struct AttentionCls {
+    VitroTensor q, kv, ctx, lse, dctx;
+    VitroAttentionShape shape;
+} AttentionCls;
+
+static double attention_cls_loss(const void *arguments)
+{
+    const AttentionCls *p = arguments;
+    ok(dev->ops->attention_cls(dev, p->ctx, p->lse, p->q, p->kv, &p->shape));
+    return dot(p->ctx, p->dctx);
+}
+
+static void attention_cls(int64_t B, int64_t T, int64_t H, int64_t Dh, double ratio)
+{
+    pool_used = 0;
+    int64_t D = H * Dh;
+    AttentionCls p = {.q = normal(DIM(B, D)),
+                      .kv = normal(DIM(B, T, 2 * D)),
+                      .ctx = make(DIM(B, D)),
+                      .lse = make(DIM(B, H)),
+                      .dctx = normal(DIM(B, D)),
+                      .shape = {.heads = H,
+                                .scale = 1 / sqrt((double)Dh),
+                                .dropout = {.ratio = ratio, .site = 4, .state = &drop_state}}};
+    VitroTensor dq = make(DIM(B, D)), dkv = make(DIM(B, T, 2 * D));
+    attention_cls_loss(&p);
+    ok(dev->ops->attention_cls_backward(dev, dq, dkv, p.dctx, p.q, p.kv, p.ctx, p.lse, &p.shape));
+    check("q", p.q, dq, 0, attention_cls_loss, &p);
+    check("kv", p.kv, dkv, 0, attention_cls_loss, &p);
+}
+
+static void test_attention_cls(void **state)
+{
+    (void)state;
+    attention_cls(2, 5, 2, 3, 0);
+    attention_cls(2, 5, 2, 3, 0.3);
+    attention_cls(1, 3, 1, 70, 0.2);
+}
+
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 typedef struct Tokens {
@@ -280,7 +320,8 @@ static void test_tokens(void **state)
     check("cls", p.cls, dcls, 1, tokens_loss, &p);
     check("pos", p.pos, dpos, 1, tokens_loss, &p);
 
-    ok(dev->ops->take_cls_backward(dev, dx, p.dfirst));
+    memset(dx.data, 0, vitro_tensor_bytes(&dx));
+    ok(dev->ops->add_cls(dev, dx, p.dfirst));
     check("x", p.x, dx, 0, first_loss, &p);
 }
 
@@ -351,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup(test_products, empty_pool),
         cmocka_unit_test_setup(test_layernorm, empty_pool),
         cmocka_unit_test_setup(test_attention, empty_pool),
+        cmocka_unit_test_setup(test_attention_cls, empty_pool),
         cmocka_unit_test_setup(test_tokens, empty_pool),
         cmocka_unit_test_setup(test_cross_entropy, empty_pool),
     };

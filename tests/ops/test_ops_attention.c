@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* attention and its backward pass of every back end against ref. */
+/* attention and attention_cls, with their backward passes, of every back end against ref. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,6 +60,37 @@ static void run(VtCase *c, const Shape *z, bool dropout, bool with_lse, bool wit
     vt_check(c, dqkv, LIMIT_BACKWARD * factor(z));
 }
 
+static void run_cls(VtCase *c, const Shape *z, bool dropout, bool with_lse, bool with_backward)
+{
+    int64_t B = z->B, T = z->T, H = z->H, D = H * z->Dh;
+    VtTensor *q = vt_input(c, "q", 2, (int64_t[]){B, D});
+    VtTensor *kv = vt_input(c, "kv", 3, (int64_t[]){B, T, 2 * D});
+    VtTensor *ctx = vt_output(c, "ctx", 2, (int64_t[]){B, D});
+    VtTensor *lse = with_lse ? vt_output(c, "lse", 2, (int64_t[]){B, H}) : vt_absent();
+    VitroAttentionShape shape[VT_SIDES];
+    for (int s = 0; s < VT_SIDES; s++) {
+        shape[s] = make_shape(c, s, z, dropout);
+        vt_ok(c, c->dev[s]->ops->attention_cls(c->dev[s], ctx->t[s], lse->t[s], q->t[s], kv->t[s],
+                                               &shape[s]));
+    }
+    vt_check(c, ctx, LIMIT * factor(z));
+    vt_check(c, lse, LIMIT);
+    if (!with_backward)
+        return;
+
+    vt_settle(c, ctx);
+    vt_settle(c, lse);
+    VtTensor *dctx = vt_input(c, "dctx", 2, (int64_t[]){B, D});
+    VtTensor *dq = vt_output(c, "dq", 2, (int64_t[]){B, D});
+    VtTensor *dkv = vt_output(c, "dkv", 3, (int64_t[]){B, T, 2 * D});
+    for (int s = 0; s < VT_SIDES; s++)
+        vt_ok(c, c->dev[s]->ops->attention_cls_backward(c->dev[s], dq->t[s], dkv->t[s], dctx->t[s],
+                                                        q->t[s], kv->t[s], ctx->t[s], lse->t[s],
+                                                        &shape[s]));
+    vt_check(c, dq, LIMIT_BACKWARD * factor(z));
+    vt_check(c, dkv, LIMIT_BACKWARD * factor(z));
+}
+
 static void cases_of_shape(VtCase *c, const Shape *z)
 {
     static const struct {
@@ -68,12 +99,17 @@ static void cases_of_shape(VtCase *c, const Shape *z)
     } variants[] = {{false, false, false, ""},
                     {false, true, true, " backward"},
                     {true, true, true, " backward dropout"}};
+    static const struct {
+        void (*run)(VtCase *c, const Shape *z, bool dropout, bool with_lse, bool with_backward);
+        const char *name;
+    } ops[] = {{run, "attention"}, {run_cls, "attention_cls"}};
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
-        if (vt_begin(c, "attention B=%d T=%d H=%d Dh=%d scale=%g%s", (int)z->B, (int)z->T,
-                     (int)z->H, (int)z->Dh, z->scale, variants[i].name)) {
-            run(c, z, variants[i].dropout, variants[i].lse, variants[i].backward);
-            vt_end(c);
-        }
+        for (size_t o = 0; o < sizeof ops / sizeof ops[0]; o++)
+            if (vt_begin(c, "%s B=%d T=%d H=%d Dh=%d scale=%g%s", ops[o].name, (int)z->B, (int)z->T,
+                         (int)z->H, (int)z->Dh, z->scale, variants[i].name)) {
+                ops[o].run(c, z, variants[i].dropout, variants[i].lse, variants[i].backward);
+                vt_end(c);
+            }
 }
 
 static void cases(VtCase *c)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* patchify, tokens and take_cls of every back end against ref. */
+/* patchify, tokens, take_cls and add_cls of every back end against ref. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -64,14 +64,18 @@ static void take_cls(VtCase *c, int64_t B, int64_t T, int64_t D)
 {
     VtTensor *x = vt_input(c, "x", 3, (int64_t[]){B, T, D});
     VtTensor *cls = vt_output(c, "cls", 2, (int64_t[]){B, D});
-    VtTensor *dcls = vt_input(c, "dcls", 2, (int64_t[]){B, D});
-    VtTensor *dx = vt_output(c, "dx", 3, (int64_t[]){B, T, D});
-    for (int s = 0; s < VT_SIDES; s++) {
+    for (int s = 0; s < VT_SIDES; s++)
         vt_ok(c, c->dev[s]->ops->take_cls(c->dev[s], cls->t[s], x->t[s]));
-        vt_ok(c, c->dev[s]->ops->take_cls_backward(c->dev[s], dx->t[s], dcls->t[s]));
-    }
     vt_check(c, cls, 0);
-    vt_check(c, dx, 0);
+}
+
+static void add_cls(VtCase *c, int64_t B, int64_t T, int64_t D)
+{
+    VtTensor *x = vt_inout(c, "x", 3, (int64_t[]){B, T, D});
+    VtTensor *cls = vt_input(c, "cls", 2, (int64_t[]){B, D});
+    for (int s = 0; s < VT_SIDES; s++)
+        vt_ok(c, c->dev[s]->ops->add_cls(c->dev[s], x->t[s], cls->t[s]));
+    vt_check(c, x, LIMIT);
 }
 
 static void cases_of_tokens(VtCase *c, int64_t B, int64_t T, int64_t D)
@@ -92,6 +96,10 @@ static void cases_of_tokens(VtCase *c, int64_t B, int64_t T, int64_t D)
     }
     if (vt_begin(c, "take_cls B=%d T=%d D=%d", (int)B, (int)T, (int)D)) {
         take_cls(c, B, T, D);
+        vt_end(c);
+    }
+    if (vt_begin(c, "add_cls B=%d T=%d D=%d", (int)B, (int)T, (int)D)) {
+        add_cls(c, B, T, D);
         vt_end(c);
     }
 }

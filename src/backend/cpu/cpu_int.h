@@ -61,6 +61,13 @@ VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor l
 VitroStatus vitro_cpu_attention_backward(VitroDevice *dev, VitroTensor dqkv, VitroTensor dctx,
                                          VitroTensor qkv, VitroTensor ctx, VitroTensor lse,
                                          const VitroAttentionShape *shape);
+VitroStatus vitro_cpu_attention_cls(VitroDevice *dev, VitroTensor ctx, VitroTensor lse,
+                                    VitroTensor q, VitroTensor kv,
+                                    const VitroAttentionShape *shape);
+VitroStatus vitro_cpu_attention_cls_backward(VitroDevice *dev, VitroTensor dq, VitroTensor dkv,
+                                             VitroTensor dctx, VitroTensor q, VitroTensor kv,
+                                             VitroTensor ctx, VitroTensor lse,
+                                             const VitroAttentionShape *shape);
 VitroStatus vitro_cpu_patchify(VitroDevice *dev, VitroTensor patches, VitroTensor images,
                                int64_t patch_size);
 VitroStatus vitro_cpu_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
@@ -69,7 +76,7 @@ VitroStatus vitro_cpu_tokens_backward(VitroDevice *dev, VitroTensor demb, VitroT
                                       VitroTensor dpos, VitroTensor dx,
                                       const VitroDropout *dropout);
 VitroStatus vitro_cpu_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x);
-VitroStatus vitro_cpu_take_cls_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dcls);
+VitroStatus vitro_cpu_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls);
 VitroStatus vitro_cpu_cross_entropy(VitroDevice *dev, double *losses, int32_t *best,
                                     VitroTensor dlogits, VitroTensor logits, const int32_t *labels,
                                     double smoothing, double grad_scale);

@@ -88,14 +88,11 @@ VitroStatus vitro_cpu_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x)
     return VITRO_OK;
 }
 
-VitroStatus vitro_cpu_take_cls_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dcls)
+VitroStatus vitro_cpu_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls)
 {
-    const int64_t B = dx.dim[0], T = dx.dim[1], D = dx.dim[2];
-    PARALLEL(B * T * D)
-    for (int64_t b = 0; b < B; b++) {
-        float *to = (float *)dx.data + b * T * D;
-        memcpy(to, (float *)dcls.data + b * D, (size_t)D * sizeof *to);
-        memset(to + D, 0, (size_t)((T - 1) * D) * sizeof *to);
-    }
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    const int64_t B = x.dim[0], T = x.dim[1], D = x.dim[2];
+    for (int64_t b = 0; b < B; b++)
+        kernels->add_rows((float *)x.data + b * T * D, (float *)cls.data + b * D, D, 1, D);
     return VITRO_OK;
 }

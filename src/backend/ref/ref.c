@@ -10,8 +10,9 @@
 #include "base/alloc.h"
 #include "kernels/ref/ref.h"
 
-/* Shares the iterations of the following loop, or three nested loops, among the threads. */
+/* Shares the iterations of the following loop, or of nested loops, among the threads. */
 #define PARALLEL   _Pragma("omp parallel for num_threads(dev->threads)")
+#define PARALLEL_2 _Pragma("omp parallel for collapse(2) num_threads(dev->threads)")
 #define PARALLEL_3 _Pragma("omp parallel for collapse(3) num_threads(dev->threads)")
 
 /* ---- device and memory ----------------------------------------------------------------------- */
@@ -193,6 +194,34 @@ static VitroStatus ref_attention_backward(VitroDevice *dev, VitroTensor dqkv, Vi
     return VITRO_OK;
 }
 
+static VitroStatus ref_attention_cls(VitroDevice *dev, VitroTensor ctx, VitroTensor lse,
+                                     VitroTensor q, VitroTensor kv,
+                                     const VitroAttentionShape *shape)
+{
+    int64_t B = kv.dim[0], H = shape->heads;
+    assert(kv.rank == 3 && kv.dim[2] == 2 * vitro_tensor_cols(&q) && kv.dim[2] % (2 * H) == 0);
+    PARALLEL_2
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < H; h++)
+            vitro_ref_attention_cls(ctx, lse, q, kv, shape, b, h);
+    return VITRO_OK;
+}
+
+static VitroStatus ref_attention_cls_backward(VitroDevice *dev, VitroTensor dq, VitroTensor dkv,
+                                              VitroTensor dctx, VitroTensor q, VitroTensor kv,
+                                              VitroTensor ctx, VitroTensor lse,
+                                              const VitroAttentionShape *shape)
+{
+    int64_t B = kv.dim[0], T = kv.dim[1], H = shape->heads;
+    assert(kv.rank == 3 && kv.dim[2] == 2 * vitro_tensor_cols(&q) && kv.dim[2] % (2 * H) == 0);
+    PARALLEL_3
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t t = 0; t < T; t++)
+                vitro_ref_attention_cls_backward(dq, dkv, dctx, q, kv, ctx, lse, shape, b, h, t);
+    return VITRO_OK;
+}
+
 /* ---- images to tokens, tokens to the class token --------------------------------------------- */
 
 static VitroStatus ref_patchify(VitroDevice *dev, VitroTensor patches, VitroTensor images,
@@ -235,12 +264,12 @@ static VitroStatus ref_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x
     return VITRO_OK;
 }
 
-static VitroStatus ref_take_cls_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dcls)
+static VitroStatus ref_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls)
 {
-    assert(dx.rank == 3);
+    assert(x.rank == 3);
     PARALLEL
-    for (int64_t b = 0; b < dx.dim[0]; b++)
-        vitro_ref_take_cls_backward(dx, dcls, b);
+    for (int64_t b = 0; b < x.dim[0]; b++)
+        vitro_ref_add_cls(x, cls, b);
     return VITRO_OK;
 }
 
@@ -311,11 +340,13 @@ const VitroBackendOps vitro_backend_ref = {
     .layernorm_backward = ref_layernorm_backward,
     .attention = ref_attention,
     .attention_backward = ref_attention_backward,
+    .attention_cls = ref_attention_cls,
+    .attention_cls_backward = ref_attention_cls_backward,
     .patchify = ref_patchify,
     .tokens = ref_tokens,
     .tokens_backward = ref_tokens_backward,
     .take_cls = ref_take_cls,
-    .take_cls_backward = ref_take_cls_backward,
+    .add_cls = ref_add_cls,
     .cross_entropy = ref_cross_entropy,
     .sum_of_squares = ref_sum_of_squares,
     .sgd = ref_sgd,

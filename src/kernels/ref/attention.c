@@ -10,51 +10,79 @@
 
 #include "kernels/ref/ref.h"
 
+/* Where q, k, v, ctx or one of their gradients lies: token t of image b begins at element
+ * (b tokens + t) stride + first. */
+typedef struct Part {
+    VitroTensor x;
+    int64_t tokens, stride, first;
+} Part;
+
 /* The head that is being worked on, and what is known about it. */
 typedef struct Head {
     const VitroAttentionShape *shape;
-    VitroTensor qkv;            /* [B,T,3D], last dimension (3,H,Dh) */
-    VitroTensor ctx, dctx, lse; /* [B,T,D], [B,T,D], [B,H,T]: in the backward pass only */
-    int64_t b, h, T, D, Dh;
+    Part q, k, v;
+    Part ctx, dctx; /* in the backward pass only, like lse[B,H,Q] */
+    VitroTensor lse;
+    int64_t b, h, Dh;
+    int64_t Q, T; /* tokens that ask, tokens that are looked at */
 } Head;
 
-enum { Q = 0, K = 1, V = 2 };
-
+/* Every token asks: qkv[B,T,3D], its last dimension (3,H,Dh). */
 static Head make_head(VitroTensor qkv, const VitroAttentionShape *shape, int64_t b, int64_t h)
 {
-    int64_t D = vitro_tensor_cols(&qkv) / 3;
+    int64_t T = qkv.dim[1], D = vitro_tensor_cols(&qkv) / 3;
     return (Head){.shape = shape,
-                  .qkv = qkv,
+                  .q = {qkv, T, 3 * D, 0},
+                  .k = {qkv, T, 3 * D, D},
+                  .v = {qkv, T, 3 * D, 2 * D},
                   .b = b,
                   .h = h,
-                  .T = qkv.dim[1],
-                  .D = D,
-                  .Dh = D / shape->heads};
+                  .Dh = D / shape->heads,
+                  .Q = T,
+                  .T = T};
 }
 
-/* Where this head's part of token t begins: in q, k or v of [B,T,3D] ... */
-static int64_t at_qkv(const Head *a, int part, int64_t t)
+/* The class token alone asks: q[B,D], kv[B,T,2D]. */
+static Head make_cls_head(VitroTensor q, VitroTensor kv, const VitroAttentionShape *shape,
+                          int64_t b, int64_t h)
 {
-    return ((a->b * a->T + t) * 3 + part) * a->D + a->h * a->Dh;
+    int64_t T = kv.dim[1], D = vitro_tensor_cols(&q);
+    return (Head){.shape = shape,
+                  .q = {q, 1, D, 0},
+                  .k = {kv, T, 2 * D, 0},
+                  .v = {kv, T, 2 * D, D},
+                  .b = b,
+                  .h = h,
+                  .Dh = D / shape->heads,
+                  .Q = 1,
+                  .T = T};
 }
 
-/* ... and in [B,T,D]. */
-static int64_t at_ctx(const Head *a, int64_t t)
+/* [B,Q,D] */
+static Part queries(const Head *a, VitroTensor x)
 {
-    return (a->b * a->T + t) * a->D + a->h * a->Dh;
+    return (Part){x, a->Q, vitro_tensor_cols(&x), 0};
 }
 
-static double dot(VitroTensor x, int64_t at_x, VitroTensor y, int64_t at_y, int64_t n)
+/* Where this head's piece of token t begins. */
+static int64_t at(const Head *a, const Part *p, int64_t t)
 {
+    return (a->b * p->tokens + t) * p->stride + p->first + a->h * a->Dh;
+}
+
+/* x of token i . y of token j */
+static double dot(const Head *a, const Part *x, int64_t i, const Part *y, int64_t j)
+{
+    int64_t at_x = at(a, x, i), at_y = at(a, y, j);
     double sum = 0;
-    for (int64_t d = 0; d < n; d++)
-        sum += get(x, at_x + d) * get(y, at_y + d);
+    for (int64_t d = 0; d < a->Dh; d++)
+        sum += get(x->x, at_x + d) * get(y->x, at_y + d);
     return sum;
 }
 
 static double score(const Head *a, int64_t i, int64_t j)
 {
-    return a->shape->scale * dot(a->qkv, at_qkv(a, Q, i), a->qkv, at_qkv(a, K, j), a->Dh);
+    return a->shape->scale * dot(a, &a->q, i, &a->k, j);
 }
 
 static double drop(const Head *a, int64_t i, int64_t j)
@@ -85,34 +113,50 @@ static Slice make_slice(const Head *a, int64_t d0)
     return (Slice){.d0 = d0, .n = a->Dh - d0 < SLICE ? a->Dh - d0 : SLICE};
 }
 
-/* s += factor * (the vector that begins at x[at]) */
-static void accumulate(Slice *s, double factor, VitroTensor x, int64_t at)
+/* s += factor * (x of token t) */
+static void accumulate(Slice *s, double factor, const Head *a, const Part *x, int64_t t)
 {
+    int64_t from = at(a, x, t) + s->d0;
     for (int64_t d = 0; d < s->n; d++)
-        s->sum[d] += factor * get(x, at + s->d0 + d);
+        s->sum[d] += factor * get(x->x, from + d);
 }
 
-static void store(VitroTensor y, int64_t at, const Slice *s, double factor)
+static void store(const Head *a, const Part *y, int64_t t, const Slice *s, double factor)
 {
+    int64_t to = at(a, y, t) + s->d0;
     for (int64_t d = 0; d < s->n; d++)
-        put(y, at + s->d0 + d, factor * s->sum[d]);
+        put(y->x, to + d, factor * s->sum[d]);
+}
+
+/* ctx_i, and lse_i where it is wanted. */
+static void attend(const Head *a, VitroTensor ctx, VitroTensor lse, int64_t i)
+{
+    Part to = queries(a, ctx);
+    double lse_i = log_sum_exp(a, i);
+    if (lse.data)
+        put(lse, (a->b * a->shape->heads + a->h) * a->Q + i, lse_i);
+    for (int64_t d0 = 0; d0 < a->Dh; d0 += SLICE) {
+        Slice ctx_i = make_slice(a, d0);
+        for (int64_t j = 0; j < a->T; j++) {
+            double p = exp(score(a, i, j) - lse_i);
+            accumulate(&ctx_i, drop(a, i, j) * p, a, &a->v, j);
+        }
+        store(a, &to, i, &ctx_i, 1);
+    }
 }
 
 void vitro_ref_attention(VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
                          const VitroAttentionShape *shape, int64_t b, int64_t h, int64_t i)
 {
     Head a = make_head(qkv, shape, b, h);
-    double lse_i = log_sum_exp(&a, i);
-    if (lse.data)
-        put(lse, (b * shape->heads + h) * a.T + i, lse_i);
-    for (int64_t d0 = 0; d0 < a.Dh; d0 += SLICE) {
-        Slice ctx_i = make_slice(&a, d0);
-        for (int64_t j = 0; j < a.T; j++) {
-            double p = exp(score(&a, i, j) - lse_i);
-            accumulate(&ctx_i, drop(&a, i, j) * p, qkv, at_qkv(&a, V, j));
-        }
-        store(ctx, at_ctx(&a, i), &ctx_i, 1);
-    }
+    attend(&a, ctx, lse, i);
+}
+
+void vitro_ref_attention_cls(VitroTensor ctx, VitroTensor lse, VitroTensor q, VitroTensor kv,
+                             const VitroAttentionShape *shape, int64_t b, int64_t h)
+{
+    Head a = make_cls_head(q, kv, shape, b, h);
+    attend(&a, ctx, lse, 0);
 }
 
 /* ---- backward ----------------------------------------------------------------------------------
@@ -124,14 +168,44 @@ void vitro_ref_attention(VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
 
 static double probability(const Head *a, int64_t i, int64_t j)
 {
-    return exp(score(a, i, j) - get(a->lse, (a->b * a->shape->heads + a->h) * a->T + i));
+    return exp(score(a, i, j) - get(a->lse, (a->b * a->shape->heads + a->h) * a->Q + i));
 }
 
 static double score_gradient(const Head *a, int64_t i, int64_t j)
 {
-    double dp = drop(a, i, j) * dot(a->dctx, at_ctx(a, i), a->qkv, at_qkv(a, V, j), a->Dh);
-    double mean_dp = dot(a->dctx, at_ctx(a, i), a->ctx, at_ctx(a, i), a->Dh);
+    double dp = drop(a, i, j) * dot(a, &a->dctx, i, &a->v, j);
+    double mean_dp = dot(a, &a->dctx, i, &a->ctx, i);
     return probability(a, i, j) * (dp - mean_dp);
+}
+
+static void query_backward(const Head *a, Part dq, int64_t i)
+{
+    for (int64_t d0 = 0; d0 < a->Dh; d0 += SLICE) {
+        Slice sum = make_slice(a, d0);
+        for (int64_t j = 0; j < a->T; j++)
+            accumulate(&sum, score_gradient(a, i, j), a, &a->k, j);
+        store(a, &dq, i, &sum, a->shape->scale);
+    }
+}
+
+static void key_value_backward(const Head *a, Part dk, Part dv, int64_t j)
+{
+    for (int64_t d0 = 0; d0 < a->Dh; d0 += SLICE) {
+        Slice sum_k = make_slice(a, d0), sum_v = sum_k;
+        for (int64_t i = 0; i < a->Q; i++) {
+            accumulate(&sum_k, score_gradient(a, i, j), a, &a->q, i);
+            accumulate(&sum_v, drop(a, i, j) * probability(a, i, j), a, &a->dctx, i);
+        }
+        store(a, &dk, j, &sum_k, a->shape->scale);
+        store(a, &dv, j, &sum_v, 1);
+    }
+}
+
+/* A gradient lies in `dx` as its part lies in its own tensor. */
+static Part gradient_of(Part part, VitroTensor dx)
+{
+    part.x = dx;
+    return part;
 }
 
 void vitro_ref_attention_backward(VitroTensor dqkv, VitroTensor dctx, VitroTensor qkv,
@@ -139,16 +213,19 @@ void vitro_ref_attention_backward(VitroTensor dqkv, VitroTensor dctx, VitroTenso
                                   const VitroAttentionShape *shape, int64_t b, int64_t h, int64_t t)
 {
     Head a = make_head(qkv, shape, b, h);
-    a.ctx = ctx, a.dctx = dctx, a.lse = lse;
-    for (int64_t d0 = 0; d0 < a.Dh; d0 += SLICE) {
-        Slice dq = make_slice(&a, d0), dk = dq, dv = dq;
-        for (int64_t o = 0; o < a.T; o++) { /* every other token, and itself */
-            accumulate(&dq, score_gradient(&a, t, o), qkv, at_qkv(&a, K, o));
-            accumulate(&dk, score_gradient(&a, o, t), qkv, at_qkv(&a, Q, o));
-            accumulate(&dv, drop(&a, o, t) * probability(&a, o, t), dctx, at_ctx(&a, o));
-        }
-        store(dqkv, at_qkv(&a, Q, t), &dq, shape->scale);
-        store(dqkv, at_qkv(&a, K, t), &dk, shape->scale);
-        store(dqkv, at_qkv(&a, V, t), &dv, 1);
-    }
+    a.ctx = queries(&a, ctx), a.dctx = queries(&a, dctx), a.lse = lse;
+    query_backward(&a, gradient_of(a.q, dqkv), t);
+    key_value_backward(&a, gradient_of(a.k, dqkv), gradient_of(a.v, dqkv), t);
+}
+
+void vitro_ref_attention_cls_backward(VitroTensor dq, VitroTensor dkv, VitroTensor dctx,
+                                      VitroTensor q, VitroTensor kv, VitroTensor ctx,
+                                      VitroTensor lse, const VitroAttentionShape *shape, int64_t b,
+                                      int64_t h, int64_t t)
+{
+    Head a = make_cls_head(q, kv, shape, b, h);
+    a.ctx = queries(&a, ctx), a.dctx = queries(&a, dctx), a.lse = lse;
+    if (t == 0)
+        query_backward(&a, gradient_of(a.q, dq), 0);
+    key_value_backward(&a, gradient_of(a.k, dkv), gradient_of(a.v, dkv), t);
 }

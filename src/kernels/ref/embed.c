@@ -56,10 +56,9 @@ void vitro_ref_take_cls(VitroTensor cls, VitroTensor x, int64_t b)
         put(cls, b * D + d, get(x, b * T * D + d));
 }
 
-void vitro_ref_take_cls_backward(VitroTensor dx, VitroTensor dcls, int64_t b)
+void vitro_ref_add_cls(VitroTensor x, VitroTensor cls, int64_t b)
 {
-    int64_t T = dx.dim[1], D = dx.dim[2];
-    for (int64_t t = 0; t < T; t++)
-        for (int64_t d = 0; d < D; d++)
-            put(dx, (b * T + t) * D + d, t == 0 ? get(dcls, b * D + d) : 0);
+    int64_t T = x.dim[1], D = x.dim[2];
+    for (int64_t d = 0; d < D; d++)
+        add_to(x, b * T * D + d, get(cls, b * D + d));
 }

@@ -77,6 +77,15 @@ void vitro_ref_attention_backward(VitroTensor dqkv, VitroTensor dctx, VitroTenso
                                   VitroTensor ctx, VitroTensor lse,
                                   const VitroAttentionShape *shape, int64_t b, int64_t h,
                                   int64_t t);
+/* The same where the class token alone asks. Head h of image b: ctx[B,D], lse[B,H] (may be absent)
+ * from q[B,D], kv[B,T,2D]. */
+void vitro_ref_attention_cls(VitroTensor ctx, VitroTensor lse, VitroTensor q, VitroTensor kv,
+                             const VitroAttentionShape *shape, int64_t b, int64_t h);
+/* Head h of token t of image b: its dk and dv in dkv[B,T,2D]; with token 0 its dq in dq[B,D]. */
+void vitro_ref_attention_cls_backward(VitroTensor dq, VitroTensor dkv, VitroTensor dctx,
+                                      VitroTensor q, VitroTensor kv, VitroTensor ctx,
+                                      VitroTensor lse, const VitroAttentionShape *shape, int64_t b,
+                                      int64_t h, int64_t t);
 
 /* ---- embed.c: the model's first and last steps ----------------------------------------------- */
 
@@ -88,9 +97,9 @@ void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTens
 /* Token t of all images: demb[B,T-1,D] =, dcls[D] +=, dpos[T,D] +=; each may be absent. */
 void vitro_ref_tokens_backward(VitroTensor demb, VitroTensor dcls, VitroTensor dpos, VitroTensor dx,
                                const VitroDropout *dropout, int64_t t);
-/* Image b: cls[B,D] = token 0 of x[B,T,D]; and back. */
+/* Image b: cls[B,D] = token 0 of x[B,T,D]; and token 0 of x += cls. */
 void vitro_ref_take_cls(VitroTensor cls, VitroTensor x, int64_t b);
-void vitro_ref_take_cls_backward(VitroTensor dx, VitroTensor dcls, int64_t b);
+void vitro_ref_add_cls(VitroTensor x, VitroTensor cls, int64_t b);
 
 /* ---- loss.c ---------------------------------------------------------------------------------- */
 

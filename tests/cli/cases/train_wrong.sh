@@ -14,7 +14,7 @@ try train --data-path flowers --weights model.pth --embed-dim 8
 try train --data-path flowers --init-weights features.pth | short
 try train --data-path flowers $tiny --output-dir a.ppm/x | short
 try train --data-path flowers $tiny --metrics-jsonl missing/m.jsonl | short
-try train --data-path flowers $tiny --lr 1e6 --epochs 30 --batch-size 2 --augment none | short |
+try train --data-path flowers $tiny --lr 1e6 --epochs 30 --batch-size 1 --augment none | short |
     sed -E '/^\[/d; s/[0-9]+/N/g'
 try train --data-path flowers $tiny --lr 1e30 --epochs 30 --batch-size 2 --augment none | short |
     sed -E '/^\[/d; s/[0-9]+/N/g; s/ -?(nan|inf)/ NONE/'
