@@ -339,7 +339,7 @@ static int run(Eval *e)
         return status;
     Watch w = {.text = "[eval]"};
     progress_begin(&w.bar, vitro_loader_batches(e->loader));
-    if (vitro_evaluate(e->predictor, e->loader, &e->result, watch, &w))
+    if (vitro_evaluate(e->predictor, e->loader, &e->result, true, watch, &w))
         return cli_fail_lib();
     progress_end(&w.bar, w.done, w.text);
     if (!isfinite(e->result.loss))

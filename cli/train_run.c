@@ -141,7 +141,7 @@ static int validate(TrainRun *run, int64_t epoch, EpochRecord *record)
     VitroEvalResult result;
     Validation v = {.epoch = epoch};
     progress_begin(&v.progress, vitro_loader_batches(run->val));
-    if (vitro_evaluate(run->predictor, run->val, &result, show_validation, &v))
+    if (vitro_evaluate(run->predictor, run->val, &result, false, show_validation, &v))
         return cli_fail_lib();
     progress_end(&v.progress, v.batches, v.text);
     record->has_val = true;

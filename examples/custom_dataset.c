@@ -83,7 +83,7 @@ int main(void)
     VitroPredictor *predictor;
     VitroEvalResult result;
     must(vitro_predictor_create(&predictor, model, BATCH));
-    must(vitro_evaluate(predictor, val, &result, NULL, NULL));
+    must(vitro_evaluate(predictor, val, &result, false, NULL, NULL));
     printf("right: %.1f %% of %lld pictures\n", 100 * result.top1, (long long)result.images);
 
     vitro_eval_result_deinit(&result);

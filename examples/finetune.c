@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     VitroPredictor *predictor;
     VitroEvalResult result;
     must(vitro_predictor_create(&predictor, model, BATCH));
-    must(vitro_evaluate(predictor, val_loader, &result, NULL, NULL));
+    must(vitro_evaluate(predictor, val_loader, &result, false, NULL, NULL));
     printf("right: %.1f %% of %lld pictures\n", 100 * result.top1, (long long)result.images);
     must(vitro_card_set_classes(&card, vitro_dataset_class_names(train), config.num_classes));
     must(vitro_model_save(model, argv[3], VITRO_FORMAT_PTH, &card));

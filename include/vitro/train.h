@@ -76,7 +76,8 @@ typedef struct VitroEvalResult {
     int64_t images;
     double seconds;
     int64_t class_count;
-    int64_t *confusion; /* [class_count,class_count]: row = label, column = prediction; owned */
+    int64_t *confusion; /* [class_count,class_count]: row = label, column = prediction; owned; NULL
+                         * where it was not asked for */
 } VitroEvalResult;
 VITRO_API void vitro_eval_result_deinit(VitroEvalResult *r);
 
@@ -84,9 +85,10 @@ VITRO_API void vitro_eval_result_deinit(VitroEvalResult *r);
 typedef bool (*VitroProgressFn)(void *user, int64_t batch, int64_t batches, double mean_loss,
                                 double accuracy, int64_t images);
 
-/* One pass over the loader's epoch 0. `progress` may be NULL. class_count is the model's K. */
+/* One pass over the loader's epoch 0. class_count is the model's K; the confusion matrix, 8 K^2
+ * bytes, is made where `confusion`. `progress` may be NULL. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_evaluate(VitroPredictor *p, VitroLoader *loader,
-                                                      VitroEvalResult *result,
+                                                      VitroEvalResult *result, bool confusion,
                                                       VitroProgressFn progress, void *user);
 
 /* ---- run logs ----------------------------------------------------------------------------------

@@ -7,16 +7,16 @@
 #include <inttypes.h>
 #include <math.h>
 
-VitroStatus vitro_tally_init(VitroTally *t, int64_t class_count)
+VitroStatus vitro_tally_init(VitroTally *t, int64_t class_count, bool confusion)
 {
     if (class_count < 1 || class_count > INT32_MAX)
         return vitro_fail(VITRO_E_ARG, "%" PRId64 " classes: 1 to %d are possible", class_count,
                           INT32_MAX);
-    int64_t *confusion = vitro_calloc((size_t)(class_count * class_count), sizeof(*confusion));
+    *t = (VitroTally){.class_count = class_count};
     if (!confusion)
-        return VITRO_NOMEM;
-    *t = (VitroTally){.class_count = class_count, .confusion = confusion};
-    return VITRO_OK;
+        return VITRO_OK;
+    t->confusion = vitro_calloc((size_t)(class_count * class_count), sizeof(*t->confusion));
+    return t->confusion ? VITRO_OK : VITRO_NOMEM;
 }
 
 void vitro_tally_deinit(VitroTally *t)
@@ -40,7 +40,8 @@ VitroStatus vitro_tally_add(VitroTally *t, const float *logits, const int32_t *l
         loss += vitro_cross_entropy(row, k, labels[i]);
         t->top1 += rank < 1;
         t->top5 += rank < 5;
-        t->confusion[labels[i] * k + vitro_argmax(row, k)]++;
+        if (t->confusion)
+            t->confusion[labels[i] * k + vitro_argmax(row, k)]++;
     }
     t->loss_sum += loss / (double)count;
     t->images += count;

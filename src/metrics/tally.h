@@ -7,12 +7,13 @@
 
 typedef struct VitroTally {
     int64_t class_count;
-    int64_t *confusion; /* [class_count,class_count]: row = label, column = prediction; owned */
+    int64_t *confusion; /* [class_count,class_count]: row = label, column = prediction; owned; or
+                         * NULL: not counted */
     double loss_sum;    /* of the batches' mean losses */
     int64_t batches, images, top1, top5;
 } VitroTally;
 
-VitroStatus vitro_tally_init(VitroTally *t, int64_t class_count); /* class_count >= 1 */
+VitroStatus vitro_tally_init(VitroTally *t, int64_t class_count, bool confusion); /* count >= 1 */
 void vitro_tally_deinit(VitroTally *t);
 
 /* Adds a batch of `count` >= 1 images: logits [count,class_count], labels [count], each

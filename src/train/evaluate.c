@@ -35,7 +35,7 @@ static VitroStatus run_epoch(VitroTally *tally, float *logits, VitroPredictor *p
 }
 
 VitroStatus vitro_evaluate(VitroPredictor *p, VitroLoader *loader, VitroEvalResult *result,
-                           VitroProgressFn progress, void *user)
+                           bool confusion, VitroProgressFn progress, void *user)
 {
     const VitroConfig *cfg = vitro_model_config(p->model);
     if (cfg->num_classes < 1)
@@ -48,7 +48,7 @@ VitroStatus vitro_evaluate(VitroPredictor *p, VitroLoader *loader, VitroEvalResu
         vitro_calloc((size_t)p->acts->max_batch * (size_t)cfg->num_classes, sizeof(*logits));
     if (!logits)
         return VITRO_NOMEM;
-    VITRO_GOTO(vitro_tally_init(&tally, cfg->num_classes));
+    VITRO_GOTO(vitro_tally_init(&tally, cfg->num_classes, confusion));
     VITRO_GOTO(run_epoch(&tally, logits, p, loader, progress, user));
     *result = (VitroEvalResult){.loss = vitro_tally_loss(&tally),
                                 .top1 = vitro_tally_top1(&tally),

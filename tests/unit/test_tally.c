@@ -40,7 +40,7 @@ static void test_tally(void **state)
 {
     (void)state;
     VitroTally t;
-    assert_int_equal(vitro_tally_init(&t, 6), VITRO_OK);
+    assert_int_equal(vitro_tally_init(&t, 6, true), VITRO_OK);
     assert_true(vitro_tally_loss(&t) == 0 && vitro_tally_top1(&t) == 0);
     const float logits[] = {
         5, 4, 3, 2, 1, 0, /* label 0: first */
@@ -61,8 +61,8 @@ static void test_tally(void **state)
     /* the mean of the batches' means, not of the images */
     assert_true(fabs(vitro_tally_loss(&t) - ((z + z + 4) / 2 + z + 5) / 2) < 1e-12);
     vitro_tally_deinit(&t);
-    assert_int_equal(vitro_tally_init(&t, 0), VITRO_E_ARG);
-    assert_int_equal(vitro_tally_init(&t, INT64_MAX), VITRO_E_ARG);
+    assert_int_equal(vitro_tally_init(&t, 0, true), VITRO_E_ARG);
+    assert_int_equal(vitro_tally_init(&t, INT64_MAX, false), VITRO_E_ARG);
 }
 
 int main(void)
