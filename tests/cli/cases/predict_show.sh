@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # --show in terminals of several kinds, and where there is none.
 # shellcheck disable=SC2086  # $plain and $option are lists
+"$IN_TERMINAL" 80 24 '' true >probe 2>&1 || { echo "no terminal can be made here: $(cat probe)"; exit 77; }
 unset KITTY_WINDOW_ID TERM_PROGRAM COLORTERM TMUX
 TERM=xterm-256color
 export TERM

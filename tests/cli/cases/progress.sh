@@ -3,7 +3,8 @@
 # gives way, then the end of the line. Elsewhere a line per epoch, whole.
 tiny="--model-name vit_tiny_patch4_32 --img-size 16 --patch-size 8 --embed-dim 16 --depth 1
     --num-heads 2 --epochs 1 --workers 0 --log-dir log"
-command -v script >/dev/null || { echo "no script(1)" >&2; exit 77; }
+script -qec true /dev/null </dev/null >probe 2>&1 ||
+    { echo "script(1) can make no terminal here: $(cat probe)"; exit 77; }
 on_terminal() {
     script -qec "stty cols $1; '$VITRO' train --data-path flowers $(echo $tiny) >/dev/null" /dev/null \
         </dev/null | tr '\r' '\n' | sed 's/\x1b\[K//g' | grep '^\[' >lines
