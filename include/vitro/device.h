@@ -12,7 +12,14 @@ extern "C" {
 
 typedef enum VitroPrecision {
     VITRO_FP32 = 0,
-    VITRO_FP64 = 1 /* back end "ref" only: parameters and activations in double */
+    VITRO_FP64 = 1, /* back end "ref" only: parameters and activations in double */
+    /* Products of bf16 with sums in float32. Parameters, gradients, the residual stream, LayerNorm,
+     * softmax and loss stay float32. Faster where the CPU has instructions for it, and right where
+     * not. */
+    VITRO_PRECISION_BF16 = 2,
+    /* Inference only: products of bytes, weights scaled by output, activations by token; attention,
+     * the patch embedding and the head as VITRO_PRECISION_BF16. */
+    VITRO_PRECISION_INT8 = 3
 } VitroPrecision;
 
 typedef struct VitroDeviceOptions {
@@ -33,7 +40,7 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_open(VitroDevice **out,
 VITRO_API void vitro_device_close(VitroDevice *dev);
 
 VITRO_API const char *vitro_device_name(const VitroDevice *dev);     /* "cpu" */
-VITRO_API const char *vitro_device_describe(const VitroDevice *dev); /* "cpu: oneDNN 2.6.3, ..." */
+VITRO_API const char *vitro_device_describe(const VitroDevice *dev); /* "cpu: AVX-512 ..." */
 VITRO_API int vitro_device_threads(const VitroDevice *dev);
 
 /* The back ends of this build, best first: 0 <= i < count. */

@@ -25,8 +25,10 @@ typedef struct VitroBackendOps VitroBackendOps;
 
 struct VitroDevice {
     const VitroBackendOps *ops;
-    VitroDtype dtype; /* of parameters and activations: VITRO_F32, or VITRO_F64 on "ref" */
-    int threads;      /* >= 1 */
+    VitroDtype dtype; /* of parameters and most activations: VITRO_F32, or VITRO_F64 on "ref" */
+    VitroDtype operand_dtype; /* of activations that products multiply: VITRO_BF16, or as dtype */
+    VitroPrecision precision; /* of products */
+    int threads;              /* >= 1 */
     char name[32];
     char description[160];
     void *impl; /* the back end's own */
@@ -50,10 +52,10 @@ struct VitroBackendOps {
     VitroStatus (*zero)(VitroDevice *dev, void *device_dst, size_t bytes);
     VitroStatus (*sync)(VitroDevice *dev);
 
-    /* Makes *weight ready for products with up to max_rows rows of x; `passes` as above. Calling
-     * again for more rows or passes extends it. After the elements of w changed: weight_refresh. */
-    VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
-                                  int passes);
+    /* Makes *weight ready for many forward products of up to max_rows rows of x; an op takes a
+     * weight that is not prepared, too. Once it is, calling again does nothing. After the elements
+     * of w changed: weight_refresh. */
+    VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows);
     VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
     void (*weight_release)(VitroDevice *dev, VitroWeight *weight);
 

@@ -25,7 +25,7 @@ VitroStatus vitro_model_forward(const VitroModel *m, VitroActs *a);
 /* From a->dout [B,K]: grad += for every parameter that `a->mode` trains. The forward pass of the
  * same batch must have come before. */
 VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroActs *a);
-/* After an update of the parameters that a mode trains: their prepared forms follow. */
-VitroStatus vitro_model_refresh(VitroModel *m, VitroMode mode);
+/* After parameters were written: their prepared forms follow. */
+VitroStatus vitro_model_refresh(VitroModel *m);
 
 #endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The products of bf16 for CPUs whose AVX-512 has an instruction for them. */
+#if defined(__x86_64__)
+#define VITRO_SIMD 2 /* VITRO_SIMD_AVX512 */
+#define VITRO_BF16_DOTS
+#include "kernels/kernels.h"
+
+#include "kernels/simd.h"
+
+#include "kernels/body/tile.inc"
+#include "kernels/body/peak.inc"
+
+TILE(tile_bf16, TILE_BF16)
+
+void vitro_kernels_add_avx512_bf16(VitroKernels *kernels)
+{
+    kernels->tile_bf16 = tile_bf16;
+    kernels->peak_bf16 = (VitroPeak){peak_bf16, (int64_t)PEAK_CHAINS * VL * 4, "AVX-512 BF16"};
+}
+#else
+typedef int vitro_no_avx512_bf16_here;
+#endif

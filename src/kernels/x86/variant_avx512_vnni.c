@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The products of bytes for CPUs whose AVX-512 has an instruction for them. */
+#if defined(__x86_64__)
+#define VITRO_SIMD 2 /* VITRO_SIMD_AVX512 */
+#define VITRO_INT8_DOTS
+#include "kernels/kernels.h"
+
+#include "kernels/simd.h"
+
+#include "kernels/body/tile.inc"
+#include "kernels/body/peak.inc"
+
+TILE(tile_u8s8, TILE_U8S8)
+
+void vitro_kernels_add_avx512_vnni(VitroKernels *kernels)
+{
+    kernels->tile_u8s8 = tile_u8s8;
+    kernels->peak_u8s8 = (VitroPeak){peak_u8s8, (int64_t)PEAK_CHAINS * VL * 8, "AVX-512 VNNI"};
+}
+#else
+typedef int vitro_no_avx512_vnni_here;
+#endif
