@@ -21,10 +21,19 @@
  * one form. */
 
 #define VITRO_PANEL     64
-#define VITRO_TILE_ROWS 6
+#define VITRO_TILE_ROWS 32 /* the most that any unit takes */
 
-/* c[rows,cols] = add + a b, for 1..6 rows and 1..64 columns. Whole vectors of columns are read
- * and written: b, c and add have room up to the next multiple of 16 columns. */
+/* What a word holds: a float, two bf16, or four bytes (a's unsigned, b's signed). Sums are float32,
+ * of bytes int32. */
+typedef enum VitroDot { VITRO_DOT_F32, VITRO_DOT_BF16, VITRO_DOT_U8S8, VITRO_DOTS } VitroDot;
+
+static inline int vitro_dot_per_word(VitroDot dot)
+{
+    return dot == VITRO_DOT_F32 ? 1 : dot == VITRO_DOT_BF16 ? 2 : 4;
+}
+
+/* c[rows,cols] = add + a b, for 1..tile_rows of the unit and 1..64 columns. Whole vectors of
+ * columns are read and written: b, c and add have room up to the next multiple of 16 columns. */
 typedef struct VitroTile {
     int64_t rows, cols, depth;
     const void *a;      /* [rows][depth] words */
@@ -77,18 +86,36 @@ typedef struct VitroAdamwNumbers {
     float eps;
 } VitroAdamwNumbers;
 
-typedef struct VitroPeak {
-    float (*run)(int64_t rounds);
-    int64_t flops;    /* operations in one round, a multiply-add being two */
-    const char *unit; /* "AVX-512 FMA" */
-} VitroPeak;
+/* What multiplies words of one kind. */
+typedef struct VitroUnit {
+    const char *name;  /* "AVX-512 FMA" */
+    int64_t tile_rows; /* of a tile: the best number, and the most */
+    void (*tile)(const VitroTile *t);
+    /* A thread calls the first before its tiles and the second after them; NULL: need not. */
+    void (*begin)(void);
+    void (*end)(void);
+    /* How fast `tile` could be: `rounds` times peak_flops of its operations in registers, a
+     * multiply-add being two. Returns a number that depends on all of them. */
+    float (*peak)(int64_t rounds);
+    int64_t peak_flops;
+} VitroUnit;
+
+static inline void vitro_unit_begin(const VitroUnit *u)
+{
+    if (u->begin)
+        u->begin();
+}
+
+static inline void vitro_unit_end(const VitroUnit *u)
+{
+    if (u->end)
+        u->end();
+}
 
 typedef struct VitroKernels {
     const char *name; /* "AVX-512" */
 
-    void (*tile_f32)(const VitroTile *t);
-    void (*tile_bf16)(const VitroTile *t); /* sums of pairs of products in float32 */
-    void (*tile_u8s8)(const VitroTile *t); /* a's bytes unsigned, b's signed */
+    VitroUnit unit[VITRO_DOTS];
     /* Words [i0,i0+ni) x [j0,j0+nj) of s into out[ni,nj], or out[nj,ni], whose rows are ldo words
      * apart. Words and halves of words that s does not have are 0. */
     void (*words)(uint32_t *out, int64_t ldo, const VitroWords *s, int64_t i0, int64_t ni,
@@ -137,10 +164,6 @@ typedef struct VitroKernels {
     void (*sgd)(float *p, const float *g, float *momentum, int64_t n, const VitroSgdNumbers *s);
     void (*adamw)(float *p, const float *g, float *m, float *v, int64_t n,
                   const VitroAdamwNumbers *s);
-
-    /* How fast tile_f32, tile_bf16 and tile_u8s8 could be: `rounds` times `flops` operations of
-     * their kind in registers. Returns a number that depends on all of them. */
-    VitroPeak peak_f32, peak_bf16, peak_u8s8;
 } VitroKernels;
 
 /* The best kernels that `flags` (of vitro_cpu_flags) allow. */

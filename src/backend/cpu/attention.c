@@ -21,7 +21,7 @@ enum {
 /* What is the same for all heads. */
 typedef struct Job {
     const VitroKernels *kernels;
-    void (*tile)(const VitroTile *t);
+    const VitroUnit *unit;
     VitroDot dot;
     const VitroAttentionShape *shape;
     int64_t T, H, Dh, D;
@@ -40,7 +40,7 @@ static Job make_job(VitroDevice *dev, VitroTensor qkv, const VitroAttentionShape
     const VitroKernels *kernels = vitro_cpu(dev)->kernels;
     const bool pairs = qkv.dtype == VITRO_BF16;
     Job j = {.kernels = kernels,
-             .tile = pairs ? kernels->tile_bf16 : kernels->tile_f32,
+             .unit = &kernels->unit[pairs ? VITRO_DOT_BF16 : VITRO_DOT_F32],
              .dot = pairs ? VITRO_DOT_BF16 : VITRO_DOT_F32,
              .shape = shape,
              .T = qkv.dim[1],
@@ -118,20 +118,20 @@ static int64_t pack_straight(const Job *j, uint32_t *out, VitroTensor t, int64_t
 static void multiply(const Job *j, float *c, int64_t c_stride, const void *a, int64_t a_stride,
                      const uint32_t *b, int64_t rows, int64_t cols, int64_t depth, bool add)
 {
+    const int64_t most = j->unit->tile_rows;
     for (int64_t col = 0; col < cols; col += VITRO_PANEL, b += depth * VITRO_PANEL)
-        for (int64_t row = 0; row < rows; row += VITRO_TILE_ROWS) {
+        for (int64_t row = 0; row < rows; row += most) {
             float *to = c + row * c_stride + col;
-            j->tile(
-                &(VitroTile){.rows = rows - row < VITRO_TILE_ROWS ? rows - row : VITRO_TILE_ROWS,
-                             .cols = cols - col < VITRO_PANEL ? cols - col : VITRO_PANEL,
-                             .depth = depth,
-                             .a = (const uint8_t *)a + row * a_stride,
-                             .a_stride = a_stride,
-                             .b = b,
-                             .c = to,
-                             .c_stride = c_stride,
-                             .add = add ? to : NULL,
-                             .add_stride = c_stride});
+            j->unit->tile(&(VitroTile){.rows = rows - row < most ? rows - row : most,
+                                       .cols = cols - col < VITRO_PANEL ? cols - col : VITRO_PANEL,
+                                       .depth = depth,
+                                       .a = (const uint8_t *)a + row * a_stride,
+                                       .a_stride = a_stride,
+                                       .b = b,
+                                       .c = to,
+                                       .c_stride = c_stride,
+                                       .add = add ? to : NULL,
+                                       .add_stride = c_stride});
         }
 }
 
@@ -251,9 +251,11 @@ VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor l
 #pragma omp parallel num_threads(dev->threads) if (heads * job.T * job.T * job.Dh > 1 << 14)
     {
         uint32_t *scratch = (uint32_t *)memory + omp_get_thread_num() * each;
+        vitro_unit_begin(job.unit);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < heads * parts; i++)
             forward_head(&job, i / parts / job.H, i / parts % job.H, i % parts, parts, scratch);
+        vitro_unit_end(job.unit);
     }
     return VITRO_OK;
 }
@@ -397,9 +399,11 @@ VitroStatus vitro_cpu_attention_backward(VitroDevice *dev, VitroTensor dqkv, Vit
 #pragma omp parallel num_threads(dev->threads) if (heads * job.T * job.T * job.Dh > 1 << 14)
     {
         uint32_t *scratch = (uint32_t *)memory + omp_get_thread_num() * each;
+        vitro_unit_begin(job.unit);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < heads; i++)
             backward_head(&job, i / job.H, i % job.H, scratch);
+        vitro_unit_end(job.unit);
     }
     return VITRO_OK;
 }

@@ -48,13 +48,12 @@ static void cpu_close(VitroDevice *dev)
 static VitroStatus cpu_peak_gflops(VitroDevice *dev, VitroPrecision precision, double *out)
 {
     const VitroKernels *kernels = vitro_cpu(dev)->kernels;
-    const VitroPeak *peak = precision == VITRO_FP32             ? &kernels->peak_f32
-                            : precision == VITRO_PRECISION_BF16 ? &kernels->peak_bf16
-                            : precision == VITRO_PRECISION_INT8 ? &kernels->peak_u8s8
-                                                                : NULL;
-    if (!peak)
-        return vitro_fail(VITRO_E_UNSUPPORTED, "back end \"cpu\" has no FP64");
-    const int64_t rounds = (int64_t)(1e9 / (double)peak->flops);
+    if (precision == VITRO_FP64)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "back end \"cpu\" does not compute in FP64");
+    const VitroUnit *unit = &kernels->unit[precision == VITRO_FP32             ? VITRO_DOT_F32
+                                           : precision == VITRO_PRECISION_BF16 ? VITRO_DOT_BF16
+                                                                               : VITRO_DOT_U8S8];
+    const int64_t rounds = (int64_t)(1e9 / (double)unit->peak_flops);
     double best = 0;
     float sink = 0;
     const double begin = omp_get_wtime();
@@ -63,12 +62,12 @@ static VitroStatus cpu_peak_gflops(VitroDevice *dev, VitroPrecision precision, d
         const double start = omp_get_wtime();
 #pragma omp parallel num_threads(dev->threads) reduction(+ : sink)
         {
-            sink += peak->run(rounds);
+            sink += unit->peak(rounds);
 #pragma omp single nowait
             team = omp_get_num_threads();
         }
         const double seconds = omp_get_wtime() - start;
-        const double rate = (double)rounds * (double)peak->flops * team / seconds;
+        const double rate = (double)rounds * (double)unit->peak_flops * team / seconds;
         best = rate > best ? rate : best;
     } while (omp_get_wtime() - begin < 0.3);
     /* sink is used, so that no compiler leaves the loops out; it is finite by construction */

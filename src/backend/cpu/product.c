@@ -87,15 +87,17 @@ static void sum_columns(const VitroKernels *kernels, VitroPanels *p, int64_t pan
     const uint32_t ones = 0x01010101;
     const uint32_t *words = p->words + panel * p->depth * VITRO_PANEL;
     int32_t sums[VITRO_PANEL] = {0};
+    vitro_unit_begin(&kernels->unit[VITRO_DOT_U8S8]);
     for (int64_t d = 0; d < p->depth; d++)
-        kernels->tile_u8s8(&(VitroTile){.rows = 1,
-                                        .cols = VITRO_PANEL,
-                                        .depth = 1,
-                                        .a = &ones,
-                                        .b = words + d * VITRO_PANEL,
-                                        .c = sums,
-                                        .c_stride = VITRO_PANEL,
-                                        .add = sums});
+        kernels->unit[VITRO_DOT_U8S8].tile(&(VitroTile){.rows = 1,
+                                                        .cols = VITRO_PANEL,
+                                                        .depth = 1,
+                                                        .a = &ones,
+                                                        .b = words + d * VITRO_PANEL,
+                                                        .c = sums,
+                                                        .c_stride = VITRO_PANEL,
+                                                        .add = sums});
+    vitro_unit_end(&kernels->unit[VITRO_DOT_U8S8]);
     const int64_t first = panel * VITRO_PANEL, n = min64(p->cols - first, VITRO_PANEL);
     memcpy(p->sum + first, sums, (size_t)n * sizeof *sums);
 }
@@ -161,7 +163,7 @@ void vitro_panels_free(VitroPanels *p)
 typedef struct Walk {
     const VitroProduct *p;
     const VitroKernels *kernels;
-    void (*tile)(const VitroTile *t);
+    const VitroUnit *unit;
     int64_t chunk, chunks; /* of the depth, in words */
     int64_t block, blocks; /* of rows */
     int64_t panels, group, groups;
@@ -173,15 +175,14 @@ static Walk plan_walk(VitroDevice *dev, const VitroProduct *p)
 {
     const VitroCpu *cpu = vitro_cpu(dev);
     Walk w = {.p = p, .kernels = cpu->kernels};
-    w.tile = p->dot == VITRO_DOT_F32    ? cpu->kernels->tile_f32
-             : p->dot == VITRO_DOT_BF16 ? cpu->kernels->tile_bf16
-                                        : cpu->kernels->tile_u8s8;
+    w.unit = &cpu->kernels->unit[p->dot];
+    const int64_t step = w.unit->tile_rows;
     w.chunks = ceil_div(p->depth, CHUNK);
     w.chunk = ceil_div(p->depth, w.chunks);
     int64_t most = cpu->cache_words / w.chunk;
-    most = most < VITRO_TILE_ROWS ? VITRO_TILE_ROWS : most;
+    most = most < step ? step : most;
     w.blocks = ceil_div(p->rows, most);
-    w.block = vitro_round_up(ceil_div(p->rows, w.blocks), VITRO_TILE_ROWS);
+    w.block = vitro_round_up(ceil_div(p->rows, w.blocks), step);
     w.blocks = ceil_div(p->rows, w.block);
     w.panels = ceil_div(p->cols, VITRO_PANEL);
     /* Enough tasks for threads that are not equally fast. */
@@ -191,11 +192,11 @@ static Walk plan_walk(VitroDevice *dev, const VitroProduct *p)
     w.group = w.group < 1 ? 1 : min64(w.group, GROUP);
     w.groups = ceil_div(w.panels, w.group);
     w.parts = pack ? min64(ceil_div(enough, w.groups), w.blocks) : w.blocks;
-    if (dev->threads > 1 && w.groups * w.parts < enough && p->rows > VITRO_TILE_ROWS) {
+    if (dev->threads > 1 && w.groups * w.parts < enough && p->rows > step) {
         /* Few columns: smaller blocks of rows in place of a whole cache full. */
         const int64_t wanted = min64(ceil_div(enough, w.groups), ceil_div(p->rows, 48));
         if (wanted > w.parts) {
-            w.block = vitro_round_up(ceil_div(p->rows, wanted), VITRO_TILE_ROWS);
+            w.block = vitro_round_up(ceil_div(p->rows, wanted), step);
             w.blocks = ceil_div(p->rows, w.block);
             w.parts = w.blocks;
         }
@@ -228,8 +229,8 @@ static void walk_rows(const Walk *w, const uint32_t *b, int64_t panel, int64_t r
         if (first && !bytes)
             t.add = bias;
     }
-    for (int64_t row = row0; row < row1; row += VITRO_TILE_ROWS) {
-        t.rows = min64(row1 - row, VITRO_TILE_ROWS);
+    for (int64_t row = row0; row < row1; row += w->unit->tile_rows) {
+        t.rows = min64(row1 - row, w->unit->tile_rows);
         t.a = (const uint8_t *)p->a + row * p->a_stride + 4 * d0;
         if (!first) {
             t.add = sums + (row - row0) * sums_stride;
@@ -239,7 +240,7 @@ static void walk_rows(const Walk *w, const uint32_t *b, int64_t panel, int64_t r
             t.c = sums + (row - row0) * sums_stride;
             t.c_stride = sums_stride;
         }
-        w->tile(&t);
+        w->unit->tile(&t);
         if (!last)
             continue;
         if (bytes)
@@ -296,13 +297,15 @@ VitroStatus vitro_product(VitroDevice *dev, const VitroProduct *p)
     void *memory = NULL;
     VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_THREADS, (size_t)dev->threads * w.thread_bytes));
     const int64_t tasks = w.groups * w.parts;
-#pragma omp parallel num_threads(dev->threads) if (tasks > 1 && p->rows * p->cols > 1024 &&       \
-                                                       p->rows * p->cols * p->depth >= 1 << 16)
+#pragma omp parallel num_threads(dev->threads) if (tasks > 1 && p->rows * p->cols > 1024 &&        \
+                                                   p->rows * p->cols * p->depth >= 1 << 16)
     {
         uint8_t *scratch = (uint8_t *)memory + (size_t)omp_get_thread_num() * w.thread_bytes;
+        vitro_unit_begin(w.unit);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < tasks; i++)
             walk_task(&w, i, scratch);
+        vitro_unit_end(w.unit);
     }
     return VITRO_OK;
 }

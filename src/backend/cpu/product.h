@@ -11,14 +11,6 @@
 #include "backend/backend.h"
 #include "kernels/kernels.h"
 
-/* What a word holds: a float, two bf16, or four bytes (a's unsigned, b's signed). */
-typedef enum VitroDot { VITRO_DOT_F32, VITRO_DOT_BF16, VITRO_DOT_U8S8 } VitroDot;
-
-static inline int vitro_dot_per_word(VitroDot dot)
-{
-    return dot == VITRO_DOT_F32 ? 1 : dot == VITRO_DOT_BF16 ? 2 : 4;
-}
-
 /* The matrix t as rows of words of `dot`: each of its rows as one, */
 VitroWords vitro_words_along(VitroTensor t, VitroDot dot);
 /* or, for products that sum over its rows, a row of words for each of them (F32) or each two

@@ -10,12 +10,11 @@
 #include "kernels/body/tile.inc"
 #include "kernels/body/peak.inc"
 
-TILE(tile_bf16, TILE_BF16)
+TILE(tile_bf16, VITRO_DOT_BF16)
 
 void vitro_kernels_add_avx512_bf16(VitroKernels *kernels)
 {
-    kernels->tile_bf16 = tile_bf16;
-    kernels->peak_bf16 = (VitroPeak){peak_bf16, (int64_t)PEAK_CHAINS * VL * 4, "AVX-512 BF16"};
+    kernels->unit[VITRO_DOT_BF16] = (VitroUnit)UNIT("AVX-512 BF16", bf16, VL * 4);
 }
 #else
 typedef int vitro_no_avx512_bf16_here;

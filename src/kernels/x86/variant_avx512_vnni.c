@@ -10,12 +10,11 @@
 #include "kernels/body/tile.inc"
 #include "kernels/body/peak.inc"
 
-TILE(tile_u8s8, TILE_U8S8)
+TILE(tile_u8s8, VITRO_DOT_U8S8)
 
 void vitro_kernels_add_avx512_vnni(VitroKernels *kernels)
 {
-    kernels->tile_u8s8 = tile_u8s8;
-    kernels->peak_u8s8 = (VitroPeak){peak_u8s8, (int64_t)PEAK_CHAINS * VL * 8, "AVX-512 VNNI"};
+    kernels->unit[VITRO_DOT_U8S8] = (VitroUnit)UNIT("AVX-512 VNNI", u8s8, VL * 8);
 }
 #else
 typedef int vitro_no_avx512_vnni_here;
