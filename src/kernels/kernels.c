@@ -15,6 +15,10 @@ void vitro_kernels_init(VitroKernels *kernels, unsigned flags)
         vitro_kernels_add_avx512_bf16(kernels);
     if (flags & VITRO_CPU_AVX512 && flags & VITRO_CPU_AVX512_VNNI)
         vitro_kernels_add_avx512_vnni(kernels);
+#if defined(__linux__)
+    if (flags & VITRO_CPU_AVX512 && flags & VITRO_CPU_AMX)
+        vitro_kernels_add_amx(kernels);
+#endif
 #else
     (void)flags;
 #endif

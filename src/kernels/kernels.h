@@ -176,5 +176,6 @@ extern const VitroKernels vitro_kernels_avx512;
 /* What further instructions make better in the last one. */
 void vitro_kernels_add_avx512_bf16(VitroKernels *kernels);
 void vitro_kernels_add_avx512_vnni(VitroKernels *kernels);
+void vitro_kernels_add_amx(VitroKernels *kernels);
 
 #endif
