@@ -122,6 +122,17 @@ FN vf minimum(vf a, vf b)
 {
     return _mm512_min_ps(a, b);
 }
+/* 1 / a to a unit in the last place or two, for ordinary a */
+FN vf reciprocal(vf a)
+{
+    const vf r = _mm512_rcp14_ps(a);
+    return _mm512_mul_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(2.0f)));
+}
+/* to 2^-11, where the result becomes bf16 */
+FN vf rough_reciprocal(vf a)
+{
+    return _mm512_rcp14_ps(a);
+}
 FN vf square_root(vf a)
 {
     return _mm512_sqrt_ps(a);
@@ -313,6 +324,16 @@ FN vf minimum(vf a, vf b)
 {
     return _mm256_min_ps(a, b);
 }
+FN vf reciprocal(vf a)
+{
+    vf r = _mm256_rcp_ps(a); /* 11 bits */
+    r = _mm256_mul_ps(r, _mm256_fnmadd_ps(a, r, _mm256_set1_ps(2.0f)));
+    return _mm256_fmadd_ps(_mm256_fnmadd_ps(a, r, _mm256_set1_ps(1.0f)), r, r);
+}
+FN vf rough_reciprocal(vf a)
+{
+    return _mm256_rcp_ps(a);
+}
 FN vf square_root(vf a)
 {
     return _mm256_sqrt_ps(a);
@@ -498,6 +519,14 @@ FN vf minimum(vf a, vf b)
 {
     return a < b ? a : b;
 }
+FN vf reciprocal(vf a)
+{
+    return 1.0f / a;
+}
+FN vf rough_reciprocal(vf a)
+{
+    return 1.0f / a;
+}
 FN vf square_root(vf a)
 {
     return sqrtf(a);
@@ -652,6 +681,20 @@ FN vi nearest_bf16(vf x)
     vi rounded = add_words(bits, add_words(odd, set_word(0x7fff)));
     vi nan = or_words(bits, set_word(0x400000));
     return words_of(if_nan(x, floats_of(nan), floats_of(rounded)));
+}
+
+/* 2^t for t <= 0, or a rounding above it, to 2 units in the last place; below -126, 0. */
+FN vf power_of_2(vf t)
+{
+    const vf lowest = set1(-126.0f), c = maximum(lowest, t), n = nearest(c), r = sub(c, n);
+    vf p = set1(1.535335878e-04f);
+    p = madd(p, r, set1(1.339887509e-03f));
+    p = madd(p, r, set1(9.618437376e-03f));
+    p = madd(p, r, set1(5.550332469e-02f));
+    p = madd(p, r, set1(2.402264791e-01f));
+    p = madd(p, r, set1(6.931472029e-01f));
+    p = madd(p, r, set1(1.0f));
+    return if_less(t, lowest, set1(0.0f), scale2(p, n));
 }
 
 /* e^x to 2 units in the last place; below -87.3, where float32 would turn subnormal, 0. */

@@ -233,7 +233,9 @@ static void finish_forward(const void *user, float *tile, int64_t row, int64_t r
         for (int64_t r = 0; r < rows; r++)
             vitro_cpu_put(f->kernels, e->pre, (row + r) * f->cols + col, tile + r * VITRO_PANEL,
                           cols);
-    if (e->act != VITRO_ACT_NONE)
+    if (e->act != VITRO_ACT_NONE && f->out.dtype == VITRO_BF16)
+        f->kernels->act_narrow(tile, tile, rows * VITRO_PANEL, e->act);
+    else if (e->act != VITRO_ACT_NONE)
         f->kernels->act(tile, tile, rows * VITRO_PANEL, e->act);
     const bool drop = vitro_dropout_on(&e->dropout);
     for (int64_t r = 0; r < rows; r++) {
@@ -268,12 +270,12 @@ static void back_row(const Finish *f, float *x, int64_t row, int64_t col, int64_
         return;
     const int64_t at = row * f->cols + col;
     float wide[PIECE];
-    const float *pre = wide;
-    if (e->pre.dtype == VITRO_F32)
-        pre = vitro_f32_at(e->pre, at);
-    else
-        vitro_cpu_get(f->kernels, wide, e->pre, at, n);
-    f->kernels->act_backward(x, x, pre, n, e->act);
+    if (e->pre.dtype == VITRO_F32) {
+        f->kernels->act_backward(x, x, vitro_f32_at(e->pre, at), n, e->act);
+        return;
+    }
+    vitro_cpu_get(f->kernels, wide, e->pre, at, n);
+    f->kernels->act_backward_narrow(x, x, wide, n, e->act);
 }
 
 /* dx = dy w, further back through the epilogue that made x. */
