@@ -184,7 +184,7 @@ static BenchOperator operator_of(const VitroProfileRow *row, double all_seconds,
                                  double peak)
 {
     BenchOperator o = {.row = *row,
-                       .calls = row->calls / runs,
+                       .calls = llround((double)row->calls / runs),
                        .ms = 1e3 * row->seconds / runs,
                        .share = row->seconds / all_seconds,
                        .gflops = row->flops > 0 ? 1e-9 * row->flops / row->seconds : NAN,
