@@ -54,6 +54,30 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_peak_gflops(VitroDevice *dev
                                                                 VitroPrecision precision,
                                                                 double *gflops);
 
+/* ---- time by operator ------------------------------------------------------------------------ */
+
+/* Starts to time every op that runs on the device, from zero, or stops; what was counted can be
+ * read until it is started again. Off, it costs nothing; on, two readings of the clock for each op,
+ * which is also waited for. For a moment when nothing runs on the device. VITRO_E_NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_profile(VitroDevice *dev, bool on);
+
+/* What one kind of op has cost: ops of the same name that worked on the same shapes. */
+typedef struct VitroProfileRow {
+    const char *op; /* "linear", "layernorm_backward", ...; the library's own */
+    char shape[64]; /* "[1576,2304,768] gelu": of a product rows, outputs and inputs, and what is
+                     * fused into it or wanted of it; of others their main tensor; or "" */
+    int64_t calls;  /* that succeeded */
+    double seconds; /* of all calls together, as the next two */
+    double flops;   /* of products and attention, 2 per multiply-add; 0 for other ops */
+    double bytes;   /* of other ops: tensors read and written, once each; 0 where not told */
+} VitroProfileRow;
+
+/* The rows, in no order: 0 <= i < count. */
+VITRO_API int vitro_device_profile_count(const VitroDevice *dev);
+/* VITRO_E_ARG: there is no row i. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_profile_get(const VitroDevice *dev, int i,
+                                                                VitroProfileRow *out);
+
 #ifdef __cplusplus
 }
 #endif

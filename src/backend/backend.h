@@ -22,6 +22,7 @@
 #include "vitro/device.h"
 
 typedef struct VitroBackendOps VitroBackendOps;
+typedef struct VitroProfile VitroProfile; /* profile.c's own */
 
 struct VitroDevice {
     const VitroBackendOps *ops;
@@ -32,6 +33,9 @@ struct VitroDevice {
     char name[32];
     char description[160];
     void *impl; /* the back end's own */
+    /* NULL until a profile was asked for. While one is taken, `ops` is its table, which times the
+     * back end's own ops; a back end that calls its own ops does so by name, not through `ops`. */
+    VitroProfile *profile;
 };
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -134,6 +138,9 @@ struct VitroBackendOps {
 /* Host float32 to and from a tensor of the device's dtype (converts for F64). */
 VitroStatus vitro_device_write_f32(VitroDevice *dev, VitroTensor dst, const float *src);
 VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src);
+
+/* Puts the back end's own table back and frees the profile. */
+void vitro_profile_close(VitroDevice *dev);
 
 /* The tables of this build; what registry.c lists. */
 extern const VitroBackendOps vitro_backend_ref;

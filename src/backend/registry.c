@@ -109,6 +109,7 @@ void vitro_device_close(VitroDevice *dev)
 {
     if (!dev)
         return;
+    vitro_profile_close(dev);
     dev->ops->close(dev);
     vitro_free(dev);
 }
