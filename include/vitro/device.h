@@ -42,13 +42,16 @@ VITRO_API void vitro_device_close(VitroDevice *dev);
 VITRO_API const char *vitro_device_name(const VitroDevice *dev);     /* "cpu" */
 VITRO_API const char *vitro_device_describe(const VitroDevice *dev); /* "cpu: AVX-512 ..." */
 VITRO_API int vitro_device_threads(const VitroDevice *dev);
+/* Whether the machine has instructions for the precision that the device was opened with. Where
+ * not, results are the same to rounding, and no faster than VITRO_FP32's. */
+VITRO_API bool vitro_device_is_native(const VitroDevice *dev);
 
 /* The back ends of this build, best first: 0 <= i < count. */
 VITRO_API int vitro_backend_count(void);
 VITRO_API const char *vitro_backend_name(int i);
 
 /* Multiply-add throughput of this device's arithmetic units, in 1e9 operations (2 per multiply-add)
- * a second on its threads, measured now by loops that touch registers only (about 0.3 s).
+ * a second on its threads, measured now by loops that touch registers only (about 0.03 s).
  * VITRO_E_UNSUPPORTED on a back end that has no such loop. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_peak_gflops(VitroDevice *dev,
                                                                 VitroPrecision precision,

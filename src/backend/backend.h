@@ -29,6 +29,7 @@ struct VitroDevice {
     VitroDtype dtype; /* of parameters and most activations: VITRO_F32, or VITRO_F64 on "ref" */
     VitroDtype operand_dtype; /* of activations that products multiply: VITRO_BF16, or as dtype */
     VitroPrecision precision; /* of products */
+    bool widened;             /* which the machine has no instructions for */
     int threads;              /* >= 1 */
     char name[32];
     char description[160];

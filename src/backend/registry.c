@@ -129,6 +129,11 @@ int vitro_device_threads(const VitroDevice *dev)
     return dev->threads;
 }
 
+bool vitro_device_is_native(const VitroDevice *dev)
+{
+    return !dev->widened;
+}
+
 VitroStatus vitro_device_peak_gflops(VitroDevice *dev, VitroPrecision precision, double *gflops)
 {
     if (!dev->ops->peak_gflops)

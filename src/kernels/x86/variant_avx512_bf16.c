@@ -14,7 +14,7 @@ TILE(tile_bf16, VITRO_DOT_BF16)
 
 void vitro_kernels_add_avx512_bf16(VitroKernels *kernels)
 {
-    kernels->unit[VITRO_DOT_BF16] = (VitroUnit)UNIT("AVX-512 BF16", bf16, VL * 4);
+    kernels->unit[VITRO_DOT_BF16] = (VitroUnit)UNIT("AVX-512 BF16", false, bf16, VL * 4);
 }
 #else
 typedef int vitro_no_avx512_bf16_here;

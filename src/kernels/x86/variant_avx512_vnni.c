@@ -14,7 +14,7 @@ TILE(tile_u8s8, VITRO_DOT_U8S8)
 
 void vitro_kernels_add_avx512_vnni(VitroKernels *kernels)
 {
-    kernels->unit[VITRO_DOT_U8S8] = (VitroUnit)UNIT("AVX-512 VNNI", u8s8, VL * 8);
+    kernels->unit[VITRO_DOT_U8S8] = (VitroUnit)UNIT("AVX-512 VNNI", false, u8s8, VL * 8);
 }
 #else
 typedef int vitro_no_avx512_vnni_here;
