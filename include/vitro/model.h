@@ -115,9 +115,11 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_each_layer(const VitroConfig
 
 /* What a model is run for. */
 typedef enum VitroMode {
-    VITRO_MODE_INFER,     /* nothing is kept; dropout off */
-    VITRO_MODE_TRAIN,     /* everything that the backward pass needs is kept */
-    VITRO_MODE_TRAIN_HEAD /* the same from the final norm on; the frozen part keeps nothing */
+    VITRO_MODE_INFER,          /* nothing is kept; dropout off */
+    VITRO_MODE_TRAIN,          /* everything that the backward pass needs is kept */
+    VITRO_MODE_TRAIN_HEAD,     /* the same from the final norm on; the frozen part keeps nothing */
+    VITRO_MODE_TRAIN_RECOMPUTE /* as TRAIN, bit for bit, but of a block only its input is kept: the
+                                * backward pass computes the rest a second time */
 } VitroMode;
 
 /* Bytes, as a model and its predictor or trainer allocate them (each tensor on 64 bytes). Not in

@@ -27,6 +27,9 @@ typedef struct VitroTrainOptions {
     int epochs;         /* 20 */
     int64_t batch_size; /* 64; the largest batch that a step will be given */
     bool freeze;        /* train head and pre_logits only */
+    bool recompute;     /* keep only the input of each block for the backward pass and compute the
+                         * rest again there: less memory, more time, the same bits. Nothing to gain
+                         * with freeze, which keeps nothing */
     uint64_t seed;      /* of dropout and drop path */
 } VitroTrainOptions;
 VITRO_API VitroTrainOptions vitro_train_options_default(void);

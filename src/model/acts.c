@@ -5,6 +5,12 @@
 
 #include <inttypes.h>
 
+/* Whether the layers below the head are trained, too. */
+static bool trains_body(VitroMode mode)
+{
+    return mode == VITRO_MODE_TRAIN || mode == VITRO_MODE_TRAIN_RECOMPUTE;
+}
+
 static void plan_head(VitroActs *a, VitroPlan *plan)
 {
     const VitroConfig *cfg = plan->cfg;
@@ -42,15 +48,40 @@ static void plan_backward(VitroActs *a, VitroPlan *plan)
     a->dnorm = vitro_plan2(plan, B, D);
     a->dcls = vitro_plan2(plan, B, D);
     a->dx = vitro_plan3(plan, B, plan->tokens, D);
-    size_t mark = plan->arena->used;
+}
+
+/* All blocks, and the buffers of their backward pass and the embedding's. Where everything is kept,
+ * only the latter share memory, each being done when the next begins. Else nothing but `out` of a
+ * block outlives it, and whatever is under way has all the memory. */
+static void plan_blocks(VitroActs *a, VitroPlan *plan)
+{
+    VitroArena *arena = plan->arena;
+    bool kept = a->mode == VITRO_MODE_TRAIN;
+    int last = plan->cfg->depth - 1;
+    size_t mark = arena->used;
+    for (int l = 0; l < last; l++) {
+        if (!kept)
+            vitro_arena_release(arena, mark);
+        vitro_block_plan(&a->block[l], plan, l, a->block[l].out);
+    }
+    if (a->mode == VITRO_MODE_TRAIN_RECOMPUTE)
+        vitro_block_plan_scratch(&a->block_scratch, plan);
+    if (!kept)
+        vitro_arena_release(arena, mark);
+    vitro_last_block_plan(&a->last, plan, last);
+    if (!plan->keep)
+        return;
+    if (kept)
+        mark = arena->used;
     vitro_last_block_plan_scratch(&a->last_scratch, plan);
-    vitro_arena_release(plan->arena, mark); /* each is done when the next begins */
-    vitro_block_plan_scratch(&a->block_scratch, plan);
-    vitro_arena_release(plan->arena, mark);
+    vitro_arena_release(arena, mark);
+    if (kept)
+        vitro_block_plan_scratch(&a->block_scratch, plan);
+    vitro_arena_release(arena, mark);
     vitro_embed_plan_scratch(&a->embed_scratch, plan);
 }
 
-/* One walk over all layers, from the picture to the logits; see VitroArena. */
+/* One walk over all layers, those first whose buffers outlive a block; see VitroArena. */
 static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg, VitroDtype dtype,
                      int64_t batch)
 {
@@ -60,25 +91,22 @@ static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg, Vi
                       .batch = batch,
                       .tokens = vitro_config_tokens(cfg),
                       .patches = vitro_config_tokens(cfg) - 1,
-                      .keep = a->mode == VITRO_MODE_TRAIN,
+                      .keep = trains_body(a->mode),
                       .drop = a->drop};
-    int64_t S = cfg->img_size;
+    int64_t S = cfg->img_size, D = cfg->embed_dim;
     a->batch = batch;
     a->images =
         vitro_arena_tensor(arena, vitro_tensor4(NULL, dtype, batch, cfg->in_channels, S, S));
     vitro_embed_plan(&a->embed, &plan);
-    int last = cfg->depth - 1;
-    for (int l = 0; l < last; l++) {
-        size_t mark = arena->used;
-        vitro_block_plan(&a->block[l], &plan, l, a->embed.out);
-        if (!plan.keep)
-            vitro_arena_release(arena, mark);
-    }
-    vitro_last_block_plan(&a->last, &plan, last);
-    plan.keep = a->mode != VITRO_MODE_INFER;
-    plan_head(a, &plan);
-    if (plan.keep)
+    plan.norm = vitro_plan3(&plan, batch, plan.tokens, D);
+    for (int l = 0; l < cfg->depth - 1; l++)
+        a->block[l].out = plan.keep ? vitro_plan3(&plan, batch, plan.tokens, D) : a->embed.out;
+    VitroPlan head = plan;
+    head.keep = a->mode != VITRO_MODE_INFER;
+    plan_head(a, &head);
+    if (head.keep)
         plan_backward(a, &plan);
+    plan_blocks(a, &plan);
 }
 
 typedef struct Prepare {
@@ -99,7 +127,7 @@ static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode m
     Prepare both = {m->dev, max_batch, VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD};
     pthread_mutex_lock(&m->prepare_lock);
     VitroStatus st = vitro_params_each_weight(&m->params, &m->cfg, false, prepare,
-                                              mode == VITRO_MODE_TRAIN ? &both : &forward);
+                                              trains_body(mode) ? &both : &forward);
     if (st == VITRO_OK && mode == VITRO_MODE_TRAIN_HEAD)
         st = vitro_params_each_weight(&m->params, &m->cfg, true, prepare, &both);
     pthread_mutex_unlock(&m->prepare_lock);

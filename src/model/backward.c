@@ -40,8 +40,13 @@ VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroAc
     int last = m->cfg.depth - 1;
     VITRO_TRY(vitro_last_block_backward(dev, a->dx, a->dcls, &grad->block[last], &a->last,
                                         &p->block[last], &a->last_scratch));
-    for (int l = last - 1; l >= 0; l--)
+    for (int l = last - 1; l >= 0; l--) {
+        VitroTensor x = l > 0 ? a->block[l - 1].out : a->embed.out;
+        if (a->mode == VITRO_MODE_TRAIN_RECOMPUTE)
+            VITRO_TRY(vitro_block_recompute(dev, &a->block[l], &p->block[l], x));
         VITRO_TRY(vitro_block_backward(dev, a->dx, &grad->block[l], &a->block[l], &p->block[l],
                                        &a->block_scratch));
-    return vitro_embed_backward(dev, &grad->embed, a->dx, &a->embed, &p->embed, &a->embed_scratch);
+    }
+    return vitro_embed_backward(dev, &grad->embed, a->dx, &a->embed, &p->embed, &m->cfg,
+                                &a->embed_scratch);
 }

@@ -13,6 +13,7 @@ typedef struct VitroPlan {
     int64_t batch, tokens, patches; /* B, T, N */
     bool keep;                      /* the layer being planned keeps what its backward needs */
     const VitroDropState *drop;     /* NULL: dropout off */
+    VitroTensor norm; /* [B,T,D] what norm1 or norm2 gave last, in whichever block: one for all */
 } VitroPlan;
 
 /* New pieces of the arena: [d0], [d0,d1], [d0,d1,d2]. */

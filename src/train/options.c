@@ -21,6 +21,13 @@ VitroTrainOptions vitro_train_options_default(void)
                                .batch_size = 64};
 }
 
+VitroMode vitro_train_mode(const VitroTrainOptions *o)
+{
+    return o->freeze      ? VITRO_MODE_TRAIN_HEAD
+           : o->recompute ? VITRO_MODE_TRAIN_RECOMPUTE
+                          : VITRO_MODE_TRAIN;
+}
+
 typedef struct Range {
     const char *name;
     double value, low, high;

@@ -5,6 +5,7 @@
 
 #include "vitro/train.h"
 
+VitroMode vitro_train_mode(const VitroTrainOptions *options);
 /* VITRO_E_ARG: the text names the option, its value and the range. */
 VitroStatus vitro_train_options_validate(const VitroTrainOptions *options);
 

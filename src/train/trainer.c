@@ -118,7 +118,7 @@ VitroStatus vitro_trainer_create(VitroTrainer **out, VitroModel *model,
     t->dev = model->dev;
     t->options = *options;
     t->schedule = make_schedule(options, batches_per_epoch);
-    t->mode = options->freeze ? VITRO_MODE_TRAIN_HEAD : VITRO_MODE_TRAIN;
+    t->mode = vitro_train_mode(options);
     t->batches_per_epoch = batches_per_epoch;
     t->drop.seed = options->seed;
     VitroStatus st = allocate(t);
