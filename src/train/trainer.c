@@ -24,7 +24,8 @@ struct VitroTrainer {
 
     int64_t first_param;   /* of the trained suffix */
     VitroTensor param;     /* [n] the suffix in the model's flat range */
-    VitroTensor grad_flat; /* [n] its gradients, owned */
+    bool by_parts;         /* a part's gradients are used up before the next part's are made */
+    VitroTensor grad_flat; /* [n] its gradients, by_parts [largest part]; owned */
     VitroParams grad;      /* the same, as the layers see them */
     VitroOptim optim;
 
@@ -76,10 +77,13 @@ static VitroStatus place_gradients(VitroTrainer *t)
     size_t element = vitro_dtype_size(t->dev->dtype);
     t->param = vitro_tensor1((uint8_t *)m->flat.data + (size_t)before * element, t->dev->dtype, n);
     VITRO_TRY(vitro_params_init(&t->grad, &m->cfg, t->dev->dtype));
-    VitroTensor flat = vitro_tensor1(NULL, t->dev->dtype, n);
+    t->by_parts = vitro_train_by_parts(&t->options);
+    VitroTensor flat =
+        vitro_tensor1(NULL, t->dev->dtype, vitro_train_grad_count(&t->options, &t->grad));
     VITRO_TRY(t->dev->ops->alloc(t->dev, &flat.data, vitro_tensor_bytes(&flat)));
     t->grad_flat = flat;
-    vitro_params_place(&t->grad, t->first_param, flat);
+    if (!t->by_parts)
+        vitro_params_place(&t->grad, t->first_param, flat);
     return t->dev->ops->zero(t->dev, flat.data, vitro_tensor_bytes(&flat));
 }
 
@@ -164,6 +168,11 @@ static Group group_of(const VitroTrainer *t, int64_t batch)
     return (Group){first, left < full ? left : full};
 }
 
+static bool ends_with(Group group, int64_t batch)
+{
+    return batch == group.first + group.size - 1;
+}
+
 static VitroStatus check_batch(const VitroTrainer *t, const VitroBatch *batch)
 {
     if (t->batch >= t->batches_per_epoch)
@@ -225,8 +234,41 @@ static VitroStatus update(VitroTrainer *t, double lr)
                               t->epoch, t->batch, isnan(squares) ? "nan" : "infinite");
         scale = vitro_clip_scale(squares, t->options.clip_grad);
     }
-    VITRO_TRY(vitro_optim_update(&t->optim, t->param, t->grad_flat, lr, scale));
+    VITRO_TRY(vitro_optim_update(&t->optim, 0, t->param, t->grad_flat, lr, scale));
+    vitro_optim_end(&t->optim);
     return vitro_model_refresh(t->model, t->mode);
+}
+
+/* Backward pass and update in one: each part's gradients change its parameters at once, and the
+ * next part's take their place. */
+static VitroStatus backward_by_parts(VitroTrainer *t, double lr)
+{
+    VitroParams *grad = &t->grad;
+    int64_t first = t->param.dim[0];
+    for (int part = t->model->cfg.depth + 1; part >= 0; part--) {
+        VitroParamRange range = vitro_params_part(grad, part);
+        int64_t n = vitro_params_range_count(grad, range);
+        VitroTensor flat = vitro_tensor_part(t->grad_flat, 0, n);
+        first -= n;
+        vitro_params_place_range(grad, range, flat);
+        VITRO_TRY(t->dev->ops->zero(t->dev, flat.data, vitro_tensor_bytes(&flat)));
+        VITRO_TRY(vitro_model_backward_part(t->model, grad, t->acts, part));
+        VITRO_TRY(vitro_optim_update(&t->optim, first, vitro_tensor_part(t->param, first, n), flat,
+                                     lr, 1));
+    }
+    vitro_optim_end(&t->optim);
+    return vitro_model_refresh(t->model, t->mode);
+}
+
+/* Backward pass and, after the last batch of a group, the update. */
+static VitroStatus backward(VitroTrainer *t, Group group, double lr)
+{
+    if (t->by_parts)
+        return backward_by_parts(t, lr);
+    if (t->batch == group.first)
+        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
+    VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
+    return ends_with(group, t->batch) ? update(t, lr) : VITRO_OK;
 }
 
 VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)
@@ -241,13 +283,8 @@ VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroSt
     if (!isfinite(result->loss))
         return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %s",
                           t->epoch, t->batch, isnan(result->loss) ? "nan" : "infinite");
-    if (t->batch == group.first)
-        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
-    VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
-    if (t->batch == group.first + group.size - 1) {
-        VITRO_TRY(update(t, result->lr));
-        result->updated = true;
-    }
+    VITRO_TRY(backward(t, group, result->lr));
+    result->updated = ends_with(group, t->batch);
     t->batch++;
     return VITRO_OK;
 }
@@ -293,5 +330,8 @@ VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param, float *out)
 {
     if (!vitro_trainer_trains(t, param))
         return vitro_fail(VITRO_E_ARG, "parameter %" PRId64 " is not trained", param);
+    if (t->by_parts)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "with recompute, gradients are not kept unless "
+                                               "batches are accumulated or gradients clipped");
     return vitro_device_read_f32(t->dev, out, *t->grad.list[param].slot);
 }

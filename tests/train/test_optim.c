@@ -29,6 +29,20 @@ static VitroTensor device_vector(VitroDevice *dev, int64_t n)
     return t;
 }
 
+/* Later parameters first, as the backward pass comes to them. */
+static void update_in_two(VitroOptim *o, VitroTensor param, VitroTensor grad, double lr,
+                          double scale)
+{
+    int64_t n = param.dim[0], half = n / 2;
+    assert_int_equal(vitro_optim_update(o, half, vitro_tensor_part(param, half, n - half),
+                                        vitro_tensor_part(grad, half, n - half), lr, scale),
+                     VITRO_OK);
+    assert_int_equal(vitro_optim_update(o, 0, vitro_tensor_part(param, 0, half),
+                                        vitro_tensor_part(grad, 0, half), lr, scale),
+                     VITRO_OK);
+    vitro_optim_end(o);
+}
+
 static void check_case(VitroDevice *dev, const VitroCheckpoint *g, const Case *c, double grad_scale)
 {
     int64_t n, count;
@@ -44,7 +58,7 @@ static void check_case(VitroDevice *dev, const VitroCheckpoint *g, const Case *c
         for (int64_t i = 0; i < n; i++)
             got[i] = grads[step * n + i] / (float)grad_scale;
         assert_int_equal(vitro_device_write_f32(dev, grad, got), VITRO_OK);
-        assert_int_equal(vitro_optim_update(&o, param, grad, c->options.lr, grad_scale), VITRO_OK);
+        update_in_two(&o, param, grad, c->options.lr, grad_scale);
         assert_int_equal(vitro_device_read_f32(dev, got, param), VITRO_OK);
         for (int64_t i = 0; i < n; i++)
             if (!(fabs(got[i] - want[step * n + i]) <= 4e-7 * (1 + fabs(want[step * n + i]))))
