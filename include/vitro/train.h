@@ -36,6 +36,20 @@ VITRO_API VitroTrainOptions vitro_train_options_default(void);
  * rest once more. Where accumulate is 1 and clip_grad 0, it also makes the gradients of one block
  * only after those of the one above have been used up. With `freeze` nothing is kept anyway. */
 
+/* Bytes that a model and its trainer take, as they allocate them (each tensor on 64 bytes). Not in
+ * it: copies of weights that a back end packs for its products, and workspace of its threads. */
+typedef struct VitroTrainMemory {
+    int64_t params, gradients, optimizer;
+    int64_t activations; /* with the batch's pictures and results */
+    int64_t total;       /* of the above */
+} VitroTrainMemory;
+/* What training with these options takes, without allocating it. Errors: VITRO_E_ARG, _NOMEM (also:
+ * more than could ever be addressed). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_train_memory(VitroTrainMemory *out,
+                                                          const VitroConfig *cfg,
+                                                          VitroPrecision precision,
+                                                          const VitroTrainOptions *options);
+
 /* Gradients, optimizer state and activations for one model, which it borrows and changes: while a
  * step runs, no other thread may use the model. Between steps predictors see the new parameters. */
 typedef struct VitroTrainer VitroTrainer;

@@ -87,6 +87,13 @@ static VitroStatus place_gradients(VitroTrainer *t)
     return t->dev->ops->zero(t->dev, flat.data, vitro_tensor_bytes(&flat));
 }
 
+/* Of labels, losses and best guesses on the device. */
+static int64_t result_bytes(int64_t batch_size)
+{
+    const VitroTrainer *t = NULL;
+    return batch_size * (int64_t)(sizeof(*t->labels) + sizeof(*t->losses) + sizeof(*t->best));
+}
+
 static VitroStatus allocate_results(VitroTrainer *t)
 {
     VitroDevice *dev = t->dev;
@@ -320,10 +327,37 @@ bool vitro_trainer_trains(const VitroTrainer *t, int64_t param)
 
 int64_t vitro_trainer_bytes(const VitroTrainer *t)
 {
-    size_t per_image = sizeof(*t->labels) + sizeof(*t->losses) + sizeof(*t->best);
-    return (int64_t)(t->acts->bytes + vitro_tensor_bytes(&t->grad_flat) +
-                     (size_t)t->options.batch_size * per_image) +
-           vitro_optim_bytes(&t->optim);
+    return (int64_t)(t->acts->bytes + vitro_tensor_bytes(&t->grad_flat)) +
+           result_bytes(t->options.batch_size) + vitro_optim_bytes(&t->optim);
+}
+
+VitroStatus vitro_train_memory(VitroTrainMemory *out, const VitroConfig *cfg,
+                               VitroPrecision precision, const VitroTrainOptions *options)
+{
+    VitroDtype dtype = precision == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
+    int64_t element = (int64_t)vitro_dtype_size(dtype);
+    VitroMemory model;
+    VITRO_TRY(vitro_train_options_validate(options));
+    VITRO_TRY(vitro_config_memory(&model, cfg, precision, vitro_train_mode(options),
+                                  options->batch_size));
+    if (model.activations > INT64_MAX / 2)
+        return vitro_fail(VITRO_E_NOMEM,
+                          "training with batches of %" PRId64
+                          " images needs more memory than can be addressed",
+                          options->batch_size);
+    VitroParams p;
+    VITRO_TRY(vitro_params_init(&p, cfg, dtype));
+    int64_t trained = vitro_params_flat_count(&p, options->freeze ? p.head_first : 0);
+    VitroTrainMemory m = {
+        .params = model.params,
+        .gradients = element * vitro_train_grad_count(options, &p),
+        .optimizer = element * vitro_optim_count(options, trained),
+        .activations = model.activations + result_bytes(options->batch_size),
+    };
+    vitro_params_deinit(&p);
+    m.total = m.params + m.gradients + m.optimizer + m.activations;
+    *out = m;
+    return VITRO_OK;
 }
 
 VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param, float *out)

@@ -195,6 +195,35 @@ static void every_geometry(void **state)
     same_bits(&cfg, &o);
 }
 
+/* What is told beforehand is what a trainer then takes. */
+static void memory_is_what_is_taken(void **state)
+{
+    (void)state;
+    VitroDevice *dev;
+    VitroModel *m;
+    ok(vitro_device_open(&dev, &(VitroDeviceOptions){.name = "cpu", .threads = 1}));
+    ok(vitro_model_create(&m, dev, &base_config));
+    for (int kind = 0; kind < 64; kind++) {
+        VitroTrainOptions o = base_options();
+        o.freeze = kind & 1;
+        o.recompute = kind & 2;
+        o.accumulate = kind & 4 ? 2 : 1;
+        o.momentum = kind & 8 ? 0 : 0.9;
+        o.optimizer = kind & 16 ? VITRO_ADAMW : VITRO_SGD;
+        o.clip_grad = kind & 32 ? 1 : 0;
+        VitroTrainMemory told;
+        VitroTrainer *t;
+        ok(vitro_train_memory(&told, &base_config, VITRO_FP32, &o));
+        ok(vitro_trainer_create(&t, m, &o, STEPS));
+        assert_int_equal(told.gradients + told.optimizer + told.activations,
+                         vitro_trainer_bytes(t));
+        assert_int_equal(told.total, told.params + vitro_trainer_bytes(t));
+        vitro_trainer_free(t);
+    }
+    vitro_model_free(m);
+    vitro_device_close(dev);
+}
+
 /* What a block of which only the input is kept leaves: its share of the plan is one buffer. */
 static void a_block_costs_its_input(void **state)
 {
@@ -214,9 +243,8 @@ static void a_block_costs_its_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_dropout),
-        cmocka_unit_test(every_way_to_update),
-        cmocka_unit_test(every_geometry),
+        cmocka_unit_test(every_dropout),           cmocka_unit_test(every_way_to_update),
+        cmocka_unit_test(every_geometry),          cmocka_unit_test(memory_is_what_is_taken),
         cmocka_unit_test(a_block_costs_its_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
