@@ -11,7 +11,7 @@
 typedef struct BenchArgs {
     ArgInts batch_sizes;
     ArgChoices precisions;
-    bool train, json, freeze_layers;
+    bool train, json, freeze_layers, recompute;
     double seconds;
     ModelArgs model;
     DeviceArgs device;
@@ -33,6 +33,8 @@ static const ArgOption bench_options[] = {
     ROW("train", ARG_FLAG, train, .help = "measure training steps in place of prediction"),
     ROW("freeze-layers", ARG_BOOL, freeze_layers, .def = "false",
         .help = "with --train: train head and pre_logits only"),
+    ROW("recompute", ARG_BOOL, recompute, .def = "false",
+        .help = "with --train: keep only the blocks' inputs for the backward pass"),
     ROW("seconds", ARG_REAL, seconds, .def = "3", .min = 0, .max = 3600,
         .help = "how long to measure each; the median counts"),
     ROW("json", ARG_FLAG, json, .help = "one JSON line"),
@@ -132,6 +134,7 @@ static int make_work(Work *w, const Bench *b, int64_t batch_size)
     VitroTrainOptions options = vitro_train_options_default();
     options.batch_size = batch_size;
     options.freeze = b->args->freeze_layers;
+    options.recompute = b->args->recompute;
     options.lr = 1e-6; /* so that the parameters stay ordinary numbers however long this runs */
     VitroStatus st = b->args->train
                          ? vitro_trainer_create(&w->trainer, b->model, &options, RUNS_MAX)
@@ -267,6 +270,9 @@ static int bench(BenchArgs *a, const Args *args)
     int status = model_args_resolve(&a->model, args);
     if (!status && a->freeze_layers && !a->train)
         status = cli_usage("option --freeze-layers needs --train");
+    if (!status && a->recompute && (!a->train || a->freeze_layers))
+        status = cli_usage("option --recompute %s",
+                           a->train ? "has no meaning with --freeze-layers true" : "needs --train");
     for (int i = 0; i < a->precisions.count && !status; i++)
         if (a->precisions.value[i] != FP32)
             status = cli_fail("option --precision: %s is not in this build; it has fp32",

@@ -53,6 +53,11 @@ static int open_device(VitroDevice **out, const VitroDeviceOptions *options)
     return vitro_device_open(out, options) ? cli_fail_lib() : CLI_OK;
 }
 
+VitroPrecision device_args_precision(const DeviceArgs *d)
+{
+    return d->precision == CLI_FP64 ? VITRO_FP64 : VITRO_FP32;
+}
+
 int device_args_open(const DeviceArgs *d, VitroDevice **out)
 {
     if (d->precision == CLI_BF16 || d->precision == CLI_INT8)
@@ -70,7 +75,7 @@ int device_args_open(const DeviceArgs *d, VitroDevice **out)
                          backend_names[d->backend]);
     VitroDeviceOptions options = {.name = d->backend ? backend_names[d->backend] : name,
                                   .threads = d->threads,
-                                  .precision = d->precision == CLI_FP64 ? VITRO_FP64 : VITRO_FP32};
+                                  .precision = device_args_precision(d)};
     if (!gpu)
         return open_device(out, &options);
     VitroStatus st = vitro_device_open(out, &options);
