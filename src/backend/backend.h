@@ -36,7 +36,8 @@ struct VitroDevice {
 
 /* Shapes: B batch, T tokens, D width, M rows of a matrix, N its columns. */
 struct VitroBackendOps {
-    const char *name; /* "cpu" */
+    const char *name;     /* "cpu" */
+    bool separate_memory; /* tensors are not where the host could read them */
     VitroStatus (*open)(VitroDevice *dev, const VitroDeviceOptions *options);
     void (*close)(VitroDevice *dev);
     VitroStatus (*peak_gflops)(VitroDevice *dev, VitroPrecision precision,
