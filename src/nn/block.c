@@ -138,7 +138,7 @@ VitroStatus vitro_last_block_backward(VitroDevice *dev, VitroTensor dx, VitroTen
     VITRO_TRY(vitro_mlp_backward(dev, s->dnorm2, &grad->mlp, dcls, &a->mlp, &p->mlp, &s->mlp));
     VITRO_TRY(
         vitro_layernorm_backward(dev, dcls, &grad->norm2, dcls, s->dnorm2, &a->norm2, &p->norm2));
-    VITRO_TRY(vitro_layernorm_again(dev, &a->norm1, &p->norm1));
+    /* norm1.out is there: no block came after this one */
     VITRO_TRY(vitro_cls_attention_backward(dev, s->dnorm1, &grad->attn, dcls, &a->attn, &p->attn,
                                            &s->attn));
     VITRO_TRY(vitro_layernorm_backward(dev, dx, &grad->norm1, VITRO_NO_TENSOR, s->dnorm1, &a->norm1,
