@@ -130,8 +130,9 @@ typedef struct VitroMemory {
     int64_t gradients;   /* 0 in inference; an optimizer holds as much again for SGD's momentum,
                           * twice as much for AdamW */
 } VitroMemory;
-/* What `mode` takes at `batch` images, without allocating it. 1 <= batch <= 2^20. Errors:
- * VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
+/* What `mode` takes at `batch` images, without allocating it, with the gradients of all parameters
+ * that it trains (vitro_train_memory tells what a trainer of given options really takes). 1 <=
+ * batch <= 2^20. Errors: VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg,
                                                            VitroPrecision precision, VitroMode mode,
                                                            int64_t batch);
