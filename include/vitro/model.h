@@ -115,9 +115,11 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_each_layer(const VitroConfig
 
 /* What a model is run for. */
 typedef enum VitroMode {
-    VITRO_MODE_INFER,     /* nothing is kept; dropout off */
-    VITRO_MODE_TRAIN,     /* everything that the backward pass needs is kept */
-    VITRO_MODE_TRAIN_HEAD /* the same from the final norm on; the frozen part keeps nothing */
+    VITRO_MODE_INFER,          /* nothing is kept; dropout off */
+    VITRO_MODE_TRAIN,          /* everything that the backward pass needs is kept */
+    VITRO_MODE_TRAIN_HEAD,     /* the same from the final norm on; the frozen part keeps nothing */
+    VITRO_MODE_TRAIN_RECOMPUTE /* as TRAIN, bit for bit, but of a block only its input is kept: the
+                                * backward pass computes the rest a second time */
 } VitroMode;
 
 /* Bytes, as a model and its predictor or trainer allocate them (each tensor on 64 bytes). Not in
@@ -128,8 +130,9 @@ typedef struct VitroMemory {
     int64_t gradients;   /* 0 in inference; an optimizer holds as much again for SGD's momentum,
                           * twice as much for AdamW */
 } VitroMemory;
-/* What `mode` takes at `batch` images, without allocating it. 1 <= batch <= 2^20. Errors:
- * VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
+/* What `mode` takes at `batch` images, without allocating it, with the gradients of all parameters
+ * that it trains (vitro_train_memory tells what a trainer of given options really takes). 1 <=
+ * batch <= 2^20. Errors: VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg,
                                                            VitroPrecision precision, VitroMode mode,
                                                            int64_t batch);

@@ -27,7 +27,6 @@ typedef struct VitroProfile VitroProfile; /* profile.c's own */
 struct VitroDevice {
     const VitroBackendOps *ops;
     VitroDtype dtype; /* of parameters and most activations: VITRO_F32, or VITRO_F64 on "ref" */
-    VitroDtype operand_dtype; /* of activations that products multiply: VITRO_BF16, or as dtype */
     VitroPrecision precision; /* of products */
     bool widened;             /* which the machine has no instructions for */
     int threads;              /* >= 1 */
@@ -39,11 +38,23 @@ struct VitroDevice {
     VitroProfile *profile;
 };
 
+/* Of parameters and most activations, and of what products multiply. */
+static inline VitroDtype vitro_precision_dtype(VitroPrecision p)
+{
+    return p == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
+}
+static inline VitroDtype vitro_precision_operand(VitroPrecision p)
+{
+    return p == VITRO_PRECISION_BF16 || p == VITRO_PRECISION_INT8 ? VITRO_BF16
+                                                                  : vitro_precision_dtype(p);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 /* Shapes: B batch, T tokens, D width, M rows of a matrix, N its columns. */
 struct VitroBackendOps {
-    const char *name; /* "cpu" */
+    const char *name;     /* "cpu" */
+    bool separate_memory; /* tensors are not where the host could read them */
     VitroStatus (*open)(VitroDevice *dev, const VitroDeviceOptions *options);
     void (*close)(VitroDevice *dev);
     VitroStatus (*peak_gflops)(VitroDevice *dev, VitroPrecision precision,

@@ -85,8 +85,10 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
     if (cfg->patch_norm)
         add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
+    p->blocks_first = p->count;
     for (int i = 0; i < cfg->depth; i++)
         add_block(p, &p->block[i], t, cfg, i);
+    p->norm_first = p->count;
     add_norm(p, &p->norm, t, D, "norm");
     p->head_first = p->count;
     if (R)
@@ -109,12 +111,28 @@ static int64_t padded(const VitroTensor *t)
     return (vitro_tensor_count(t) + unit - 1) / unit * unit;
 }
 
-int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
+VitroParamRange vitro_params_part(const VitroParams *p, int part)
+{
+    if (part > p->depth)
+        return (VitroParamRange){p->norm_first, p->count};
+    if (part == 0)
+        return (VitroParamRange){0, p->blocks_first};
+    int64_t per_block = (p->norm_first - p->blocks_first) / p->depth;
+    int64_t first = p->blocks_first + (part - 1) * per_block;
+    return (VitroParamRange){first, first + per_block};
+}
+
+int64_t vitro_params_range_count(const VitroParams *p, VitroParamRange range)
 {
     int64_t n = 0;
-    for (int64_t i = first; i < p->count; i++)
+    for (int64_t i = range.first; i < range.end; i++)
         n += padded(p->list[i].slot);
     return n;
+}
+
+int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
+{
+    return vitro_params_range_count(p, (VitroParamRange){first, p->count});
 }
 
 /* The rows of q, and those of k and v, as weights of their own. */
@@ -128,15 +146,20 @@ static void split_qkv(VitroAttentionParams *a)
     a->kv.b = vitro_tensor_part(b, D, 2 * D);
 }
 
-void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
+void vitro_params_place_range(VitroParams *p, VitroParamRange range, VitroTensor flat)
 {
     uint8_t *at = flat.data;
-    for (int64_t i = first; i < p->count; i++) {
+    for (int64_t i = range.first; i < range.end; i++) {
         VitroTensor *t = p->list[i].slot;
         t->data = at;
         at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
     }
     split_qkv(&p->block[p->depth - 1].attn);
+}
+
+void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
+{
+    vitro_params_place_range(p, (VitroParamRange){first, p->count}, flat);
 }
 
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,

@@ -35,9 +35,15 @@ typedef struct VitroParams {
 
     VitroParam *list; /* [count] */
     int64_t count;
-    int64_t
-        head_first; /* index of the first parameter of pre_logits or head: all later ones are too */
+    int64_t blocks_first; /* index of the first parameter of a block, */
+    int64_t norm_first;   /* of the final norm, */
+    int64_t head_first;   /* and of pre_logits or head: all later ones are theirs, too */
 } VitroParams;
+
+/* Parameters first..end-1 of the list. */
+typedef struct VitroParamRange {
+    int64_t first, end;
+} VitroParamRange;
 
 /* Builds the table; no parameter has memory yet. The structure must not move afterwards. */
 VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype dtype);
@@ -47,6 +53,13 @@ void vitro_params_deinit(VitroParams *p);
 int64_t vitro_params_flat_count(const VitroParams *p, int64_t first);
 /* Places them in `flat`, in order, and the views of them. Those before `first` stay absent. */
 void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat);
+
+/* The parts that the backward pass finishes one after the other: final norm and head (part
+ * depth + 1), the blocks from the last (part depth) to the first (part 1), the embedding (0). */
+VitroParamRange vitro_params_part(const VitroParams *p, int part);
+/* As above, for the parameters of one range. */
+int64_t vitro_params_range_count(const VitroParams *p, VitroParamRange range);
+void vitro_params_place_range(VitroParams *p, VitroParamRange range, VitroTensor flat);
 
 /* Calls fn for every VitroWeight that is present and used as such: in the last block, attn.q and
  * attn.kv in place of attn.qkv. Stops at the first failure. */

@@ -199,24 +199,35 @@ done:
     return st;
 }
 
+/* Whether the host can read parameters where they are, as the float32 that a file gets. */
+static bool readable_in_place(const VitroModel *m)
+{
+    return !m->dev->ops->separate_memory && m->dev->dtype == VITRO_F32;
+}
+
 VitroStatus vitro_model_save(const VitroModel *m, const char *path, VitroCheckpointFormat format,
                              const VitroCard *card)
 {
-    int64_t n = m->params.count, total = 0;
-    for (int64_t i = 0; i < n; i++)
-        total += vitro_tensor_count(m->params.list[i].slot);
+    int64_t n = m->params.count, copied = 0;
+    bool in_place = readable_in_place(m);
+    for (int64_t i = 0; i < n && !in_place; i++)
+        copied += vitro_tensor_count(m->params.list[i].slot);
     VitroTensorSource *sources = vitro_calloc((size_t)n, sizeof(*sources));
-    float *values = vitro_malloc((size_t)total * sizeof(*values));
+    float *values = in_place ? NULL : vitro_malloc((size_t)copied * sizeof(*values));
     char *metadata = NULL;
-    VitroStatus st = sources && values ? VITRO_OK : VITRO_NOMEM;
+    VitroStatus st = sources && (values || in_place) ? VITRO_OK : VITRO_NOMEM;
     if (st != VITRO_OK)
         goto done;
     float *at = values;
     for (int64_t i = 0; i < n; i++) {
         const VitroParam *e = &m->params.list[i];
-        sources[i] =
-            (VitroTensorSource){.name = e->name, .dtype = VITRO_F32, .rank = e->rank, .data = at};
+        sources[i] = (VitroTensorSource){.name = e->name,
+                                         .dtype = VITRO_F32,
+                                         .rank = e->rank,
+                                         .data = in_place ? e->slot->data : at};
         memcpy(sources[i].dim, e->dim, sizeof(e->dim));
+        if (in_place)
+            continue;
         VITRO_GOTO(vitro_device_read_f32(m->dev, at, *e->slot));
         at += vitro_tensor_count(e->slot);
     }
