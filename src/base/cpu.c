@@ -12,6 +12,8 @@ static unsigned detect(void)
     unsigned flags = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    if (__builtin_cpu_supports("pclmul"))
+        flags |= VITRO_CPU_CLMUL;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         flags |= VITRO_CPU_AVX2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
