@@ -238,6 +238,18 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
                                                         const VitroCheckpoint *ckpt,
                                                         const VitroLoadOptions *options,
                                                         VitroLoadReport *report);
+/* A model for inference alone, whose parameters are those of `ckpt`; arguments, report and errors
+ * as for vitro_model_create and vitro_model_load, and where options leave a parameter out it is 0.
+ * It takes about as much memory as a float32 file, where a model that is created and loaded takes
+ * three times that: the weights stay in the mapped file until the first predictor is created, which
+ * packs them from there, one by one (and so may give VITRO_E_FORMAT: a checksum that does not fit).
+ * The checkpoint is borrowed as the device is: both must outlive the model. What would change
+ * parameters (init, load, param_set, a trainer) gives VITRO_E_ARG; param_get and save work. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_open(VitroModel **out, VitroDevice *dev,
+                                                        const VitroConfig *cfg,
+                                                        const VitroCheckpoint *ckpt,
+                                                        const VitroLoadOptions *options,
+                                                        VitroLoadReport *report);
 /* Writes all parameters as float32 and the card (its config is the model's own; transform and class
  * names from `card`, may be NULL). Whole or not at all. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_save(const VitroModel *model, const char *path,

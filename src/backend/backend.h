@@ -51,11 +51,17 @@ struct VitroBackendOps {
     VitroStatus (*sync)(VitroDevice *dev);
 
     /* Makes *weight ready for products with up to max_rows rows of x; `passes` as above. Calling
-     * again for more rows or passes extends it. After the elements of w changed: weight_refresh. */
+     * again for more rows or passes extends it. After the elements of w changed: weight_refresh.
+     * Where needs_source is there, w may lie in a mapped file: read-only, and aligned to no more
+     * than its elements. */
     VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
                                   int passes);
     VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
     void (*weight_release)(VitroDevice *dev, VitroWeight *weight);
+    /* Whether, prepared for VITRO_PREPARE_FORWARD, `weight` still needs the elements of w. Else w's
+     * memory may go (w.data is then NULL), and neither products nor later calls of weight_prepare
+     * for that pass look there. NULL where products read w itself, in the device's memory. */
+    bool (*needs_source)(VitroDevice *dev, const VitroWeight *weight);
 
     /* y[M,N] = epilogue(x[M,K] w^T + b).  `weight` may have any rank-2 w. */
     VitroStatus (*linear)(VitroDevice *dev, VitroTensor y, VitroTensor x, const VitroWeight *weight,

@@ -98,8 +98,9 @@ static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode m
     Prepare forward = {m->dev, max_batch, VITRO_PREPARE_FORWARD};
     Prepare both = {m->dev, max_batch, VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD};
     pthread_mutex_lock(&m->prepare_lock);
-    VitroStatus st = vitro_params_each_weight(&m->params, &m->cfg, false, prepare,
-                                              mode == VITRO_MODE_TRAIN ? &both : &forward);
+    Prepare *all = mode == VITRO_MODE_TRAIN ? &both : &forward;
+    VitroStatus st = m->origin ? vitro_model_each_origin(m, prepare, all)
+                               : vitro_params_each_weight(&m->params, &m->cfg, false, prepare, all);
     if (st == VITRO_OK && mode == VITRO_MODE_TRAIN_HEAD)
         st = vitro_params_each_weight(&m->params, &m->cfg, true, prepare, &both);
     pthread_mutex_unlock(&m->prepare_lock);

@@ -48,6 +48,7 @@ static VitroStatus check_arguments(const VitroModel *m, const VitroTrainOptions 
                                    int64_t batches_per_epoch)
 {
     VITRO_TRY(vitro_train_options_validate(o));
+    VITRO_TRY(vitro_model_check_may_change(m));
     if (m->cfg.num_classes < 1)
         return vitro_fail(VITRO_E_ARG, "the model has no head (num_classes is 0): there is nothing "
                                        "that labels could train");

@@ -111,6 +111,12 @@ static VitroStatus cpu_sync(VitroDevice *dev)
     return VITRO_OK;
 }
 
+static bool cpu_needs_source(VitroDevice *dev, const VitroWeight *weight)
+{
+    (void)dev, (void)weight;
+    return true; /* oneDNN takes some matrices as they are */
+}
+
 VitroDropKey vitro_cpu_drop_key(const VitroDropout *d, int64_t b)
 {
     const VitroDropState *s = d->state;
@@ -137,6 +143,7 @@ const VitroBackendOps vitro_backend_cpu = {
     .weight_prepare = vitro_cpu_weight_prepare,
     .weight_refresh = vitro_cpu_weight_refresh,
     .weight_release = vitro_cpu_weight_release,
+    .needs_source = cpu_needs_source,
     .linear = vitro_cpu_linear,
     .epilogue_backward = vitro_cpu_epilogue_backward,
     .linear_backward = vitro_cpu_linear_backward,
