@@ -2,10 +2,22 @@
 #include "base/cpu.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static _Atomic unsigned mask;
 static atomic_bool mask_is_set;
+
+#if defined(__x86_64__)
+static bool has_f16c(void) /* clang 14's __builtin_cpu_supports does not know it */
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
 
 static unsigned detect(void)
 {
@@ -14,7 +26,7 @@ static unsigned detect(void)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("pclmul"))
         flags |= VITRO_CPU_CLMUL;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         flags |= VITRO_CPU_AVX2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {

@@ -4,7 +4,7 @@
 #define VITRO_BASE_CPU_H
 
 typedef enum VitroCpuFlag {
-    VITRO_CPU_AVX2 = 1 << 0,        /* AVX2 and FMA */
+    VITRO_CPU_AVX2 = 1 << 0,        /* AVX2, FMA and F16C */
     VITRO_CPU_AVX512 = 1 << 1,      /* F, BW, DQ, VL */
     VITRO_CPU_AVX512_BF16 = 1 << 2, /* bf16 dot products */
     VITRO_CPU_AVX512_VNNI = 1 << 3, /* int8 dot products */
