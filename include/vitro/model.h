@@ -121,7 +121,8 @@ typedef enum VitroMode {
 } VitroMode;
 
 /* Bytes, as a model and its predictor or trainer allocate them (each tensor on 64 bytes). Not in
- * it: copies of weights that a back end packs for its products, and workspace of its threads. */
+ * it: copies of weights that a back end packs for its products (an opened model has nothing else of
+ * them), and workspace of its threads. */
 typedef struct VitroMemory {
     int64_t params;
     int64_t activations; /* buffers that are not needed at the same time share memory */
