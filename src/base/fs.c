@@ -55,13 +55,6 @@ static bool is_in_map(const VitroMap *map, const void *p, size_t n)
     return at >= first && at - first <= map->size && n <= map->size - (at - first);
 }
 
-void vitro_map_expect(const VitroMap *map, const void *p, size_t n)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)p & ~(page - 1);
-    if (n && is_in_map(map, p, n))
-        (void)madvise((void *)first, (uintptr_t)p + n - first, MADV_WILLNEED); /* advice only */
-}
-
 void vitro_map_forget(const VitroMap *map, const void *p, size_t n)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

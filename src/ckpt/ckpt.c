@@ -373,36 +373,24 @@ const void *vitro_checkpoint_data(const VitroCheckpoint *ckpt, int64_t i)
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
-typedef void (*MapFn)(const VitroMap *map, const void *p, size_t n);
-
-/* Calls fn for the bytes from the first element to the last. */
-static void tell_one(const VitroCheckpoint *ckpt, const VitroCkptTensor *t, MapFn fn)
+/* From the first element to the last. */
+static void forget(const VitroCheckpoint *ckpt, const VitroCkptTensor *t)
 {
+    size_t last = 0;
     if (t->info.count == 0)
         return;
-    size_t last = 0;
     for (int d = 0; d < t->info.rank; d++)
         last += (size_t)((t->info.dim[d] - 1) * t->stride[d]);
-    fn(&ckpt->map, t->data, (last + 1) * vitro_dtype_size(t->info.dtype));
-}
-
-static void tell(const VitroCheckpoint *ckpt, int64_t i, MapFn fn)
-{
-    const VitroCkptTensor *t = &ckpt->tensor[i];
-    if (!t->part_count)
-        tell_one(ckpt, t, fn);
-    for (int64_t p = 0; p < t->part_count; p++)
-        tell_one(ckpt, &t->part[p], fn);
-}
-
-void vitro_ckpt_expect(const VitroCheckpoint *ckpt, int64_t i)
-{
-    tell(ckpt, i, vitro_map_expect);
+    vitro_map_forget(&ckpt->map, t->data, (last + 1) * vitro_dtype_size(t->info.dtype));
 }
 
 void vitro_ckpt_forget(const VitroCheckpoint *ckpt, int64_t i)
 {
-    tell(ckpt, i, vitro_map_forget);
+    const VitroCkptTensor *t = &ckpt->tensor[i];
+    if (!t->part_count)
+        forget(ckpt, t);
+    for (int64_t p = 0; p < t->part_count; p++)
+        forget(ckpt, &t->part[p]);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

@@ -148,25 +148,13 @@ static VitroStatus prepare_one(VitroModel *m, int64_t i, void **room, VitroWeigh
     return st;
 }
 
-/* The next weight from i on that is not ready, or the parameters' count. */
-static int64_t next_weight(const VitroModel *m, int64_t i)
-{
-    while (i < m->params.count &&
-           (!vitro_param_is_weight(&m->params.list[i]) || m->origin[i].ready))
-        i++;
-    return i;
-}
-
 VitroStatus vitro_model_each_origin(VitroModel *m, VitroWeightFn fn, void *user)
 {
     void *room = NULL;
     VitroStatus st = VITRO_OK;
-    for (int64_t i = next_weight(m, 0), next; i < m->params.count && st == VITRO_OK; i = next) {
-        next = next_weight(m, i + 1);
-        if (next < m->params.count && m->origin[next].tensor >= 0)
-            vitro_ckpt_expect(m->ckpt, m->origin[next].tensor);
-        st = prepare_one(m, i, &room, fn, user);
-    }
+    for (int64_t i = 0; i < m->params.count && st == VITRO_OK; i++)
+        if (vitro_param_is_weight(&m->params.list[i]) && !m->origin[i].ready)
+            st = prepare_one(m, i, &room, fn, user);
     m->dev->ops->free(m->dev, room);
     /* Those that were ready may have to be so for more rows. */
     return st == VITRO_OK ? vitro_params_each_weight(&m->params, &m->cfg, false, fn, user) : st;
