@@ -1,24 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vitro bench: how fast a model runs, beside what the arithmetic units could do at best. */
+#include "bench_report.h"
 #include "model_args.h"
-#include "report.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct BenchArgs {
     ArgInts batch_sizes;
     ArgChoices precisions;
-    bool train, json, freeze_layers;
+    bool train, json, freeze_layers, profile;
     double seconds;
     ModelArgs model;
     DeviceArgs device;
 } BenchArgs;
 
-enum { FP32, BF16, INT8, PRECISIONS };
-static const char *const precision_names[] = {"fp32", "bf16", "int8", NULL};
+/* As bench_precision_names. */
+enum { FP32, BF16, INT8 };
+static const struct {
+    CliPrecision option;
+    VitroPrecision peak; /* whose loops tell what could be had */
+} precisions[BENCH_PRECISIONS] = {
+    [FP32] = {CLI_FP32, VITRO_FP32},
+    [BF16] = {CLI_BF16, VITRO_PRECISION_BF16},
+    [INT8] = {CLI_INT8, VITRO_PRECISION_INT8},
+};
 
 #define ROW(name_, type_, field_, ...)                                                             \
     {                                                                                              \
@@ -28,39 +36,37 @@ static const char *const precision_names[] = {"fp32", "bf16", "int8", NULL};
 static const ArgOption bench_options[] = {
     ROW("batch-size", ARG_INTS, batch_sizes, .def = "1,8", .min = 1, .max = 65536,
         .help = "pictures per pass, each measured"),
-    ROW("precision", ARG_CHOICES, precisions, .def = "fp32", .choices = precision_names,
+    ROW("precision", ARG_CHOICES, precisions, .def = "fp32", .choices = bench_precision_names,
         .help = "arithmetic, each measured"),
     ROW("train", ARG_FLAG, train, .help = "measure training steps in place of prediction"),
     ROW("freeze-layers", ARG_BOOL, freeze_layers, .def = "false",
         .help = "with --train: train head and pre_logits only"),
     ROW("seconds", ARG_REAL, seconds, .def = "3", .min = 0, .max = 3600,
-        .help = "how long to measure each; the median counts"),
+        .help = "how long to measure each, at least 5 runs; the median counts"),
+    ROW("profile", ARG_FLAG, profile, .help = "tell the time by operator"),
     ROW("json", ARG_FLAG, json, .help = "one JSON line"),
 };
 
 typedef struct Bench {
     const BenchArgs *args;
     VitroConfig config;
+    BenchReport report;
+    /* of the precision that is measured */
+    int precision;
     VitroDevice *dev;
     VitroModel *model;
-    double peak; /* 1e9 operations a second, before and after: the better one; NaN unknown */
 } Bench;
-
-typedef struct Figures {
-    double ms, images_per_second, gflops, efficiency;
-} Figures;
 
 /* ---- measuring ----------------------------------------------------------------------------------
  */
 
-#define RUNS_MAX 10000
-#define RUNS_MIN 5
+#define WARM_UPS   2
+#define RUNS_MAX   10000
+#define RUNS_MIN   5
+#define PROBES_MIN 3
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
+/* Probes of the peak go on between runs for at most this part of the runs' time. */
+#define PROBE_SHARE 0.5
 
 /* One thing to repeat: a pass, or a step of training. */
 typedef struct Work {
@@ -78,27 +84,43 @@ static VitroStatus run_once(const Work *w)
     return vitro_predictor_run(w->predictor, w->batch.images, w->batch.count, w->out);
 }
 
-/* Median time of one run in seconds, after two that warm up. */
-static int measure(const Work *w, double seconds, double *median)
+/* Adds what the units can do now to `peaks`, and the time that took to *seconds. */
+static int probe_peak(const Bench *b, BenchSeries *peaks, double *seconds)
 {
-    double *times = cli_alloc(RUNS_MAX, sizeof(*times));
-    int runs = -2, status = CLI_OK;
-    double began = cli_seconds();
-    while (!status && runs < RUNS_MAX && (runs < RUNS_MIN || cli_seconds() - began < seconds)) {
+    double peak, start = cli_seconds();
+    VitroStatus st = vitro_device_peak_gflops(b->dev, precisions[b->precision].peak, &peak);
+    if (st == VITRO_OK)
+        bench_series_add(peaks, peak);
+    else if (st != VITRO_E_UNSUPPORTED)
+        return cli_fail_lib();
+    *seconds += cli_seconds() - start;
+    return CLI_OK;
+}
+
+/* Runs and probes in turn: a machine that others use too is faster and slower from second to
+ * second, and both are to see the same of it. */
+static int measure(const Bench *b, const Work *w, BenchSeries *times, BenchSeries *peaks)
+{
+    double ran = 0, probed = 0;
+    for (int i = 0; i < WARM_UPS; i++)
+        if (run_once(w))
+            return cli_fail_lib();
+    if (b->args->profile && vitro_device_profile(b->dev, true))
+        return cli_fail_lib();
+    int status = probe_peak(b, peaks, &probed);
+    bool has_peak = peaks->count > 0;
+    while (!status && times->count < RUNS_MAX &&
+           (times->count < RUNS_MIN || ran < b->args->seconds)) {
         double start = cli_seconds();
         if (run_once(w))
-            status = cli_fail_lib();
-        if (runs >= 0)
-            times[runs] = cli_seconds() - start;
-        else
-            began = cli_seconds();
-        runs++;
+            return cli_fail_lib();
+        bench_series_add(times, cli_seconds() - start);
+        ran += times->value[times->count - 1];
+        if (has_peak && probed <= PROBE_SHARE * ran)
+            status = probe_peak(b, peaks, &probed);
     }
-    if (!status) {
-        qsort(times, (size_t)runs, sizeof(*times), by_size);
-        *median = (times[(runs - 1) / 2] + times[runs / 2]) / 2;
-    }
-    free(times);
+    while (!status && has_peak && peaks->count < PROBES_MIN)
+        status = probe_peak(b, peaks, &probed);
     return status;
 }
 
@@ -133,9 +155,9 @@ static int make_work(Work *w, const Bench *b, int64_t batch_size)
     options.batch_size = batch_size;
     options.freeze = b->args->freeze_layers;
     options.lr = 1e-6; /* so that the parameters stay ordinary numbers however long this runs */
-    VitroStatus st = b->args->train
-                         ? vitro_trainer_create(&w->trainer, b->model, &options, RUNS_MAX)
-                         : vitro_predictor_create(&w->predictor, b->model, batch_size);
+    VitroStatus st =
+        b->args->train ? vitro_trainer_create(&w->trainer, b->model, &options, WARM_UPS + RUNS_MAX)
+                       : vitro_predictor_create(&w->predictor, b->model, batch_size);
     return st ? cli_fail_lib() : CLI_OK;
 }
 
@@ -149,128 +171,170 @@ static void free_work(Work *w)
     free(w->out);
 }
 
-/* A full step of training counts three passes (forward, two products for the gradients of each),
- * one of the head alone counts one. */
-static int bench_one(const Bench *b, int64_t batch_size, Figures *out)
-{
-    Work w = {0};
-    double seconds = 0;
-    int status = make_work(&w, b, batch_size);
-    if (!status)
-        status = measure(&w, b->args->seconds, &seconds);
-    free_work(&w);
-    if (status)
-        return status;
-    int passes = b->args->train && !b->args->freeze_layers ? 3 : 1;
-    out->ms = 1e3 * seconds;
-    out->images_per_second = (double)batch_size / seconds;
-    out->gflops = 2e-9 * (double)vitro_config_macs(&b->config) * passes * out->images_per_second;
-    return CLI_OK;
-}
-
-/* The peak as measured now, if that is more than before. */
-static int update_peak(Bench *b)
-{
-    double peak;
-    VitroStatus st = vitro_device_peak_gflops(b->dev, VITRO_FP32, &peak);
-    if (st == VITRO_E_UNSUPPORTED)
-        return CLI_OK;
-    if (st)
-        return cli_fail_lib();
-    b->peak = isnan(b->peak) || peak > b->peak ? peak : b->peak;
-    return CLI_OK;
-}
-
-/* ---- output -----------------------------------------------------------------------------------
+/* ---- time by operator -------------------------------------------------------------------------
  */
 
-static void print_json(const Bench *b, const Figures *figures)
+static int by_time(const void *a, const void *b)
 {
-    const BenchArgs *a = b->args;
-    fputs("{\"device\": ", stdout);
-    put_json_string(stdout, vitro_device_describe(b->dev));
-    printf(", \"threads\": %d, \"macs\": %" PRId64 ", \"peak_gflops\": {",
-           vitro_device_threads(b->dev), vitro_config_macs(&b->config));
-    for (int i = 0; i < PRECISIONS; i++) {
-        printf("%s\"%s\": ", i ? ", " : "", precision_names[i]);
-        put_json_number(stdout, i == FP32 ? b->peak : NAN);
-    }
-    fputs("}, \"results\": [", stdout);
-    for (int i = 0; i < a->batch_sizes.count; i++) {
-        printf("%s{\"mode\": \"%s\", \"precision\": \"fp32\", \"batch_size\": %" PRId64
-               ", \"images_per_second\": ",
-               i ? ", " : "", a->train ? "train" : "infer", a->batch_sizes.value[i]);
-        put_json_number(stdout, figures[i].images_per_second);
-        fputs(", \"ms\": ", stdout);
-        put_json_number(stdout, figures[i].ms);
-        fputs(", \"gflops\": ", stdout);
-        put_json_number(stdout, figures[i].gflops);
-        fputs(", \"efficiency\": ", stdout);
-        put_json_number(stdout, figures[i].efficiency);
-        putchar('}');
-    }
-    fputs("]}\n", stdout);
+    double x = ((const BenchOperator *)a)->ms, y = ((const BenchOperator *)b)->ms;
+    return x > y ? -1 : x < y;
 }
 
-static void print_table(const Bench *b, const Figures *figures)
+static BenchOperator operator_of(const VitroProfileRow *row, double all_seconds, int runs,
+                                 double peak)
+{
+    BenchOperator o = {.row = *row,
+                       .calls = llround((double)row->calls / runs),
+                       .ms = 1e3 * row->seconds / runs,
+                       .share = row->seconds / all_seconds,
+                       .gflops = row->flops > 0 ? 1e-9 * row->flops / row->seconds : NAN,
+                       .gb_per_second = row->bytes > 0 ? 1e-9 * row->bytes / row->seconds : NAN};
+    o.efficiency = o.gflops / peak;
+    return o;
+}
+
+/* Reads the profile of the runs and ends it; what is left of their time is the host's. */
+static int read_profile(const Bench *b, const BenchSeries *times, BenchResult *out)
+{
+    int n = vitro_device_profile_count(b->dev), runs = times->count;
+    double all = 0, inside = 0;
+    for (int i = 0; i < runs; i++)
+        all += times->value[i];
+    out->operators = cli_alloc((size_t)n + 1, sizeof(*out->operators));
+    for (int i = 0; i < n; i++) {
+        VitroProfileRow row;
+        if (vitro_device_profile_get(b->dev, i, &row))
+            return cli_fail_lib();
+        out->operators[i] = operator_of(&row, all, runs, out->peak);
+        inside += row.seconds;
+    }
+    VitroProfileRow host = {.op = "host", .calls = runs, .seconds = all - inside};
+    out->operators[n] = operator_of(&host, all, runs, out->peak);
+    out->operator_count = n + 1;
+    qsort(out->operators, (size_t)n + 1, sizeof(*out->operators), by_time);
+    return vitro_device_profile(b->dev, false) ? cli_fail_lib() : CLI_OK;
+}
+
+/* ---- one result -------------------------------------------------------------------------------
+ */
+
+/* A full step of training counts three passes (forward, two products for the gradients of each),
+ * one of the head alone counts one. */
+static int summarize(const Bench *b, const BenchSeries *times, const BenchSeries *peaks,
+                     BenchResult *out)
 {
     const BenchArgs *a = b->args;
-    printf("device   %s\n", vitro_device_describe(b->dev));
-    printf("model    %.3f GMAC per picture\n", 1e-9 * (double)vitro_config_macs(&b->config));
-    if (!isnan(b->peak))
-        printf("peak     %.1f GFLOP/s fp32\n", b->peak);
-    printf("\n%-6s %-9s %6s %12s %12s %10s %10s\n", "mode", "precision", "batch", "images/s", "ms",
-           "GFLOP/s", "of peak");
-    for (int i = 0; i < a->batch_sizes.count; i++) {
-        const Figures *f = &figures[i];
-        printf("%-6s %-9s %6" PRId64 " %12.2f %12.3f %10.1f", a->train ? "train" : "infer", "fp32",
-               a->batch_sizes.value[i], f->images_per_second, f->ms, f->gflops);
-        if (isnan(f->efficiency))
-            printf(" %10s\n", "-");
-        else
-            printf(" %10.3f\n", f->efficiency);
+    double seconds = bench_series_median(times);
+    int passes = a->train && !a->freeze_layers ? 3 : 1;
+    out->runs = times->count;
+    out->ms = 1e3 * seconds;
+    out->ms_min = 1e3 * bench_series_min(times);
+    out->images_per_second = (double)out->batch_size / seconds;
+    out->gflops = 2e-9 * (double)vitro_config_macs(&b->config) * passes * out->images_per_second;
+    out->peak = bench_series_median(peaks);
+    out->peak_best = bench_series_max(peaks);
+    out->efficiency = out->gflops / out->peak;
+    return a->profile ? read_profile(b, times, out) : CLI_OK;
+}
+
+static int bench_one(Bench *b, int64_t batch_size)
+{
+    Work w = {0};
+    BenchSeries times = {0}, peaks = {0};
+    BenchResult result = {.mode = b->args->train ? "train" : "infer",
+                          .precision = bench_precision_names[b->precision],
+                          .batch_size = batch_size};
+    int status = make_work(&w, b, batch_size);
+    if (!status)
+        status = measure(b, &w, &times, &peaks);
+    free_work(&w);
+    if (!status)
+        status = summarize(b, &times, &peaks, &result);
+    if (status) {
+        free(result.operators);
+    } else {
+        b->report.results[b->report.count++] = result;
+        for (int i = 0; i < peaks.count; i++)
+            bench_series_add(&b->report.peaks[b->precision], peaks.value[i]);
     }
+    bench_series_deinit(&times);
+    bench_series_deinit(&peaks);
+    return status;
 }
 
 /* ---- the run ----------------------------------------------------------------------------------
  */
 
-static int run(Bench *b)
+static int bench_on_device(Bench *b)
 {
     const BenchArgs *a = b->args;
-    Figures figures[ARG_LIST_MAX];
-    int status = device_args_open(&a->device, &b->dev);
-    if (status)
-        return status;
+    int status = CLI_OK;
+    if (!b->report.device[0]) {
+        snprintf(b->report.device, sizeof(b->report.device), "%s", vitro_device_describe(b->dev));
+        b->report.threads = vitro_device_threads(b->dev);
+    }
     if (vitro_model_create(&b->model, b->dev, &b->config) ||
         vitro_model_init(b->model, (uint64_t)a->device.seed))
         return cli_fail_lib();
-    status = update_peak(b);
     for (int i = 0; i < a->batch_sizes.count && !status; i++)
-        status = bench_one(b, a->batch_sizes.value[i], &figures[i]);
-    if (!status)
-        status = update_peak(b);
+        status = bench_one(b, a->batch_sizes.value[i]);
+    return status;
+}
+
+static int bench_precision(Bench *b, int precision)
+{
+    DeviceArgs device = b->args->device;
+    device.precision = precisions[precision].option;
+    b->precision = precision;
+    int status = device_args_open(&device, &b->dev);
     if (status)
         return status;
-    for (int i = 0; i < a->batch_sizes.count; i++)
-        figures[i].efficiency = figures[i].gflops / b->peak;
-    if (a->json)
-        print_json(b, figures);
-    else
-        print_table(b, figures);
+    status = bench_on_device(b);
+    vitro_model_free(b->model);
+    vitro_device_close(b->dev);
+    b->model = NULL;
+    b->dev = NULL;
+    return status;
+}
+
+/* What one precision fails at (it is not in this build, say) does not stop the others. */
+static int run(Bench *b)
+{
+    const BenchArgs *a = b->args;
+    int worst = CLI_OK;
+    b->report.macs = vitro_config_macs(&b->config);
+    b->report.results =
+        cli_alloc((size_t)(a->precisions.count * a->batch_sizes.count), sizeof(*b->report.results));
+    for (int i = 0; i < a->precisions.count; i++) {
+        int status = bench_precision(b, a->precisions.value[i]);
+        if (status == CLI_USAGE)
+            return status;
+        worst = status ? status : worst;
+    }
+    if (b->report.count && a->json)
+        bench_print_json(&b->report);
+    else if (b->report.count)
+        bench_print_table(&b->report);
+    return worst;
+}
+
+static int check_args(const BenchArgs *a)
+{
+    if (a->freeze_layers && !a->train)
+        return cli_usage("option --freeze-layers needs --train");
+    for (int i = 0; i < a->precisions.count; i++)
+        if (a->train && a->precisions.value[i] == INT8)
+            return cli_usage("option --precision: int8 is for prediction, --train takes fp32 and "
+                             "bf16");
     return CLI_OK;
 }
 
 static int bench(BenchArgs *a, const Args *args)
 {
-    Bench b = {.args = a, .peak = NAN};
+    Bench b = {.args = a};
     int status = model_args_resolve(&a->model, args);
-    if (!status && a->freeze_layers && !a->train)
-        status = cli_usage("option --freeze-layers needs --train");
-    for (int i = 0; i < a->precisions.count && !status; i++)
-        if (a->precisions.value[i] != FP32)
-            status = cli_fail("option --precision: %s is not in this build; it has fp32",
-                              precision_names[a->precisions.value[i]]);
+    if (!status)
+        status = check_args(a);
     if (status)
         return status;
     if (model_args_has_weights(&a->model)) {
@@ -285,8 +349,7 @@ static int bench(BenchArgs *a, const Args *args)
     }
     if (!status)
         status = run(&b);
-    vitro_model_free(b.model);
-    vitro_device_close(b.dev);
+    bench_report_deinit(&b.report);
     return status;
 }
 
@@ -296,11 +359,12 @@ int cmd_bench(int argc, char **argv)
     ArgSpec spec = {
         .command = "bench",
         .usage = "--model-name NAME [options]",
-        .about = "Measures prediction or training on made-up pictures, and the peak of the\n"
-                 "arithmetic units in the same run. GFLOP/s count 2 per multiply-add of the\n"
-                 "model as it is written down, done or not (the last block does only what the\n"
-                 "class token needs); three passes for a full step of training. Without\n"
-                 "--model-name: vit_base_patch16_224. Of --weights only the geometry is used.",
+        .about = "Measures prediction or training on made-up pictures and, between the runs, the\n"
+                 "peak of the arithmetic units: the share is the median run's of the median\n"
+                 "peak of the same seconds. GFLOP/s count 2 per multiply-add of the model as it\n"
+                 "is written down, done or not (the last block does only what the class token\n"
+                 "needs); three passes for a full step of training. Without --model-name:\n"
+                 "vit_base_patch16_224. Of --weights only the geometry is used.",
         .groups = {{"Measurement", bench_options, ARG_COUNT(bench_options), &a},
                    model_args_group(&a.model),
                    device_args_group_bench(&a.device)},

@@ -24,7 +24,7 @@ static const ArgOption device_options[] = {
     ROW("seed", ARG_INT64, seed, .def = "0", .min = 0, .max = INFINITY,
         .help = "of everything that is drawn"),
     ROW("precision", ARG_CHOICE, precision, .def = "fp32", .choices = cli_precision_names,
-        .help = "arithmetic; fp64 needs --backend ref"),
+        .help = "arithmetic of products; int8 does not train, fp64 needs --backend ref"),
 };
 #define BENCH_ROWS 4 /* the bench takes lists of precisions, with an option of its own */
 
@@ -48,17 +48,25 @@ static bool names_gpu(const char *name)
     return !*rest || (digits > 0 && digits <= 4 && !rest[1 + digits]);
 }
 
+static const VitroPrecision precisions[] = {[CLI_FP32] = VITRO_FP32,
+                                            [CLI_FP64] = VITRO_FP64,
+                                            [CLI_BF16] = VITRO_PRECISION_BF16,
+                                            [CLI_INT8] = VITRO_PRECISION_INT8};
+
 static int open_device(VitroDevice **out, const VitroDeviceOptions *options)
 {
-    return vitro_device_open(out, options) ? cli_fail_lib() : CLI_OK;
+    if (vitro_device_open(out, options))
+        return cli_fail_lib();
+    if (!vitro_device_is_native(*out))
+        cli_note(
+            "this CPU has no instructions for products of %s: they are computed by wider ones, "
+            "correctly, but no faster than fp32",
+            options->precision == VITRO_PRECISION_INT8 ? "bytes" : "bf16");
+    return CLI_OK;
 }
 
 int device_args_open(const DeviceArgs *d, VitroDevice **out)
 {
-    if (d->precision == CLI_BF16 || d->precision == CLI_INT8)
-        return cli_fail("option --precision: %s is not in this build; it has fp32 (and fp64 with "
-                        "--backend ref)",
-                        cli_precision_names[d->precision]);
     const char *name = d->device;
     bool gpu = name && names_gpu(name);
     char shown[64];
@@ -70,12 +78,12 @@ int device_args_open(const DeviceArgs *d, VitroDevice **out)
                          backend_names[d->backend]);
     VitroDeviceOptions options = {.name = d->backend ? backend_names[d->backend] : name,
                                   .threads = d->threads,
-                                  .precision = d->precision == CLI_FP64 ? VITRO_FP64 : VITRO_FP32};
+                                  .precision = precisions[d->precision]};
     if (!gpu)
         return open_device(out, &options);
     VitroStatus st = vitro_device_open(out, &options);
     if (st == VITRO_OK)
-        return CLI_OK;
+        return CLI_OK; /* a GPU tells by itself what it lacks */
     if (st != VITRO_E_UNSUPPORTED && st != VITRO_E_ARG)
         return cli_fail_lib();
     cli_note("device %s cannot be used (%s): going on with cpu", name, vitro_last_error());

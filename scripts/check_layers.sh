@@ -23,8 +23,6 @@ info        base backend data info                      : base
 cli         cli                                         : base device checkpoint image data download model plot train vitro
 examples    examples                                    : base device checkpoint image data download model plot train vitro
 # Libraries that only the named files may see.
-library dnnl.h              src/backend/cpu/onednn
-library dnnl_threadpool.h   src/backend/cpu/onednn
 library omp.h               src/backend/ src/kernels/
 library jpeglib.h           src/image/ src/info/
 library png.h               src/image/ src/info/

@@ -26,7 +26,6 @@ program:cmake|cmake|cmake|cmake|cmake|cmake
 program:ninja|ninja-build|ninja-build|ninja|samurai|ninja
 program:make|make|make|make|make|make
 program:pkg-config|pkgconf|pkgconf-pkg-config|pkgconf|pkgconf|pkgconf
-header:dnnl.h|libdnnl-dev|onednn-devel|onednn|onednn-dev|onednn
 module:libjpeg|libjpeg62-turbo-dev|libjpeg-turbo-devel|libjpeg-turbo|libjpeg-turbo-dev|jpeg-turbo
 module:libpng|libpng-dev|libpng-devel|libpng|libpng-dev|libpng
 module:libwebp|libwebp-dev|libwebp-devel|libwebp|libwebp-dev|webp
@@ -78,7 +77,7 @@ lacking=$(missing 1)
 
 if ! command -v apt-get >/dev/null; then
     echo "Vitro needs, and this system lacks: $lacking" >&2
-    echo "(module, option: a pkg-config name; dnnl.h is oneDNN's; options may be left out)" >&2
+    echo "(module, option: a pkg-config name; options may be left out)" >&2
     column=0
     for tool in dnf:3 pacman:4 apk:5 brew:6; do
         if command -v "${tool%:*}" >/dev/null; then

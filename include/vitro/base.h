@@ -57,7 +57,7 @@ VITRO_API const char *vitro_last_error(void);
 /* "0.1.0". Static storage. */
 VITRO_API const char *vitro_version(void);
 
-/* What this build was made with, one library per line ("oneDNN 2.6.3\nlibjpeg-turbo 2.1.5\n...").
+/* What this build was made with, one library per line ("libjpeg-turbo 2.1.5\nlibpng 1.6.39\n...").
  * Static storage. */
 VITRO_API const char *vitro_build_info(void);
 

@@ -22,14 +22,21 @@
 #include "vitro/device.h"
 
 typedef struct VitroBackendOps VitroBackendOps;
+typedef struct VitroProfile VitroProfile; /* profile.c's own */
 
 struct VitroDevice {
     const VitroBackendOps *ops;
-    VitroDtype dtype; /* of parameters and activations: VITRO_F32, or VITRO_F64 on "ref" */
-    int threads;      /* >= 1 */
+    VitroDtype dtype; /* of parameters and most activations: VITRO_F32, or VITRO_F64 on "ref" */
+    VitroDtype operand_dtype; /* of activations that products multiply: VITRO_BF16, or as dtype */
+    VitroPrecision precision; /* of products */
+    bool widened;             /* which the machine has no instructions for */
+    int threads;              /* >= 1 */
     char name[32];
     char description[160];
     void *impl; /* the back end's own */
+    /* NULL until a profile was asked for. While one is taken, `ops` is its table, which times the
+     * back end's own ops; a back end that calls its own ops does so by name, not through `ops`. */
+    VitroProfile *profile;
 };
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -50,17 +57,16 @@ struct VitroBackendOps {
     VitroStatus (*zero)(VitroDevice *dev, void *device_dst, size_t bytes);
     VitroStatus (*sync)(VitroDevice *dev);
 
-    /* Makes *weight ready for products with up to max_rows rows of x; `passes` as above. Calling
-     * again for more rows or passes extends it. After the elements of w changed: weight_refresh.
-     * Where needs_source is there, w may lie in a mapped file: read-only, and aligned to no more
-     * than its elements. */
-    VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
-                                  int passes);
+    /* Makes *weight ready for many forward products of up to max_rows rows of x; an op takes a
+     * weight that is not prepared, too. Once it is, calling again does nothing. After the elements
+     * of w changed: weight_refresh. Where needs_source is there, w may lie in a mapped file:
+     * read-only, and aligned to no more than its elements. */
+    VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows);
     VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
     void (*weight_release)(VitroDevice *dev, VitroWeight *weight);
-    /* Whether, prepared for VITRO_PREPARE_FORWARD, `weight` still needs the elements of w. Else w's
-     * memory may go (w.data is then NULL), and neither products nor later calls of weight_prepare
-     * for that pass look there. NULL where products read w itself, in the device's memory. */
+    /* Whether forward products of `weight`, which was prepared, still read the elements of w. Else
+     * w's memory may go (w.data is then NULL), and calling weight_prepare again does not look there
+     * either. NULL where products read w itself, in the device's memory. */
     bool (*needs_source)(VitroDevice *dev, const VitroWeight *weight);
 
     /* y[M,N] = epilogue(x[M,K] w^T + b).  `weight` may have any rank-2 w. */
@@ -138,6 +144,9 @@ struct VitroBackendOps {
 /* Host float32 to and from a tensor of the device's dtype (converts for F64). */
 VitroStatus vitro_device_write_f32(VitroDevice *dev, VitroTensor dst, const float *src);
 VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src);
+
+/* Puts the back end's own table back and frees the profile. */
+void vitro_profile_close(VitroDevice *dev);
 
 /* The tables of this build; what registry.c lists. */
 extern const VitroBackendOps vitro_backend_ref;

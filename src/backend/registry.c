@@ -14,10 +14,10 @@
 /* Best first. */
 static const struct {
     const VitroBackendOps *ops;
-    bool has_fp64;
+    bool has_fp64, has_narrow;
 } backends[] = {
-    {&vitro_backend_cpu, false},
-    {&vitro_backend_ref, true},
+    {&vitro_backend_cpu, false, true},
+    {&vitro_backend_ref, true, false},
 };
 enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
 
@@ -36,12 +36,21 @@ static VitroStatus open_one(VitroDevice **out, int i, const VitroDeviceOptions *
     const VitroBackendOps *ops = backends[i].ops;
     if (options->precision == VITRO_FP64 && !backends[i].has_fp64)
         return vitro_fail(VITRO_E_UNSUPPORTED,
-                          "back end \"%s\" computes in FP32 only; FP64 needs \"ref\"", ops->name);
+                          "back end \"%s\" does not compute in FP64: that needs \"ref\"",
+                          ops->name);
+    const bool narrow =
+        options->precision == VITRO_PRECISION_BF16 || options->precision == VITRO_PRECISION_INT8;
+    if (narrow && !backends[i].has_narrow)
+        return vitro_fail(VITRO_E_UNSUPPORTED,
+                          "back end \"%s\" has neither bf16 nor int8: these need \"cpu\"",
+                          ops->name);
     VitroDevice *dev = vitro_calloc(1, sizeof *dev);
     if (!dev)
         return VITRO_NOMEM;
     dev->ops = ops;
     dev->dtype = options->precision == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
+    dev->operand_dtype = narrow ? VITRO_BF16 : dev->dtype;
+    dev->precision = options->precision;
     dev->threads = options->threads;
     snprintf(dev->name, sizeof dev->name, "%s", ops->name);
     snprintf(dev->description, sizeof dev->description, "%s", ops->name);
@@ -81,8 +90,9 @@ static VitroStatus unknown_name(const char *name)
 VitroStatus vitro_device_open(VitroDevice **out, const VitroDeviceOptions *options)
 {
     VitroDeviceOptions o = options ? *options : (VitroDeviceOptions){0};
-    if (o.precision != VITRO_FP32 && o.precision != VITRO_FP64)
-        return vitro_fail(VITRO_E_ARG, "precision %d is neither FP32 nor FP64", (int)o.precision);
+    if ((int)o.precision < VITRO_FP32 || o.precision > VITRO_PRECISION_INT8)
+        return vitro_fail(VITRO_E_ARG, "precision %d is none of FP32, FP64, BF16, INT8",
+                          (int)o.precision);
     if (o.threads < 0 || o.threads > MAX_THREADS)
         return vitro_fail(VITRO_E_ARG, "threads: %d is not in [0, %d]", o.threads, MAX_THREADS);
     if (o.threads == 0)
@@ -99,6 +109,7 @@ void vitro_device_close(VitroDevice *dev)
 {
     if (!dev)
         return;
+    vitro_profile_close(dev);
     dev->ops->close(dev);
     vitro_free(dev);
 }
@@ -116,6 +127,11 @@ const char *vitro_device_describe(const VitroDevice *dev)
 int vitro_device_threads(const VitroDevice *dev)
 {
     return dev->threads;
+}
+
+bool vitro_device_is_native(const VitroDevice *dev)
+{
+    return !dev->widened;
 }
 
 VitroStatus vitro_device_peak_gflops(VitroDevice *dev, VitroPrecision precision, double *gflops)

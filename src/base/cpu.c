@@ -7,6 +7,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static _Atomic unsigned mask;
 static atomic_bool mask_is_set;
@@ -18,6 +22,21 @@ static bool has_f16c(void) /* clang 14's __builtin_cpu_supports does not know it
     return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
 }
 #endif
+
+/* Tile registers are large: Linux gives them to a process that asks. */
+static bool amx_is_granted(void)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    unsigned a, b, c, d;
+    const unsigned bf16 = 1u << 22, tile = 1u << 24, int8 = 1u << 25, all = bf16 | tile | int8;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & all) != all)
+        return false;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
+}
 
 static unsigned detect(void)
 {
@@ -35,6 +54,8 @@ static unsigned detect(void)
             flags |= VITRO_CPU_AVX512_BF16;
         if (__builtin_cpu_supports("avx512vnni"))
             flags |= VITRO_CPU_AVX512_VNNI;
+        if (amx_is_granted())
+            flags |= VITRO_CPU_AMX;
     }
 #endif
     return flags;

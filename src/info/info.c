@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this build stands on. The only file above all rooms: it asks each library for its version
  * and uses it for nothing else. */
-#include "backend/cpu/onednn.h"
 #include "data/http.h"
 #include "data/unpack.h"
 #include "vitro/base.h"
@@ -30,12 +29,10 @@ static char info[512];
 static void fill(void)
 {
     int webp = WebPGetDecoderVersion();
-    char onednn[64];
-    vitro_onednn_version(onednn, sizeof(onednn));
     snprintf(info, sizeof(info),
-             "%s\n" JPEG_NAME "\nlibpng %s\nlibwebp %d.%d.%d\ncairo %s\njansson %s\nzlib %s\n"
-             "libcurl %s\n%s\n",
-             onednn, png_get_libpng_ver(NULL), webp >> 16, webp >> 8 & 255, webp & 255,
+             JPEG_NAME "\nlibpng %s\nlibwebp %d.%d.%d\ncairo %s\njansson %s\nzlib %s\n"
+                       "libcurl %s\n%s\n",
+             png_get_libpng_ver(NULL), webp >> 16, webp >> 8 & 255, webp & 255,
              cairo_version_string(), jansson_version_str(), zlibVersion(), vitro_http_library(),
              vitro_unpack_library());
 }

@@ -40,6 +40,8 @@ typedef struct VitroPrepared VitroPrepared; /* a back end's own packed form of a
 typedef struct VitroWeight {
     VitroTensor w;           /* [N,K] */
     VitroTensor b;           /* [N], or absent */
+    int trained;             /* by so many trainers: never prepared while that is not 0 */
+    bool wide;               /* stays in bf16 where the device multiplies bytes */
     VitroPrepared *prepared; /* owned by the back end: weight_prepare .. weight_release */
 } VitroWeight;
 
@@ -59,9 +61,6 @@ static inline bool vitro_epilogue_changes_gradient(const VitroEpilogue *e)
 {
     return e->act != VITRO_ACT_NONE || vitro_dropout_on(&e->dropout) || vitro_dropout_on(&e->path);
 }
-
-/* Which passes a weight must be ready for. */
-enum { VITRO_PREPARE_FORWARD = 1, VITRO_PREPARE_BACKWARD = 2 };
 
 /* ---- attention ------------------------------------------------------------------------------- */
 

@@ -3,16 +3,23 @@
 
 #include "base/cpu.h"
 
-const VitroKernels *vitro_kernels(unsigned flags)
+void vitro_kernels_init(VitroKernels *kernels, unsigned flags)
 {
-    const VitroKernels *best = &vitro_kernels_c;
+    *kernels = vitro_kernels_c;
 #if defined(__x86_64__)
     if (flags & VITRO_CPU_AVX2)
-        best = &vitro_kernels_avx2;
+        *kernels = vitro_kernels_avx2;
     if (flags & VITRO_CPU_AVX512)
-        best = &vitro_kernels_avx512;
+        *kernels = vitro_kernels_avx512;
+    if (flags & VITRO_CPU_AVX512 && flags & VITRO_CPU_AVX512_BF16)
+        vitro_kernels_add_avx512_bf16(kernels);
+    if (flags & VITRO_CPU_AVX512 && flags & VITRO_CPU_AVX512_VNNI)
+        vitro_kernels_add_avx512_vnni(kernels);
+#if defined(__linux__)
+    if (flags & VITRO_CPU_AVX512 && flags & VITRO_CPU_AMX)
+        vitro_kernels_add_amx(kernels);
+#endif
 #else
     (void)flags;
 #endif
-    return best;
 }

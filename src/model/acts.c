@@ -84,25 +84,49 @@ static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg, Vi
 typedef struct Prepare {
     VitroDevice *dev;
     int64_t max_batch;
-    int passes;
 } Prepare;
 
+/* A weight that is being trained changes with each step: packing it would serve one pass only, and
+ * back ends take it as it is. */
 static VitroStatus prepare(void *user, VitroWeight *weight, int64_t rows_per_image)
 {
     const Prepare *p = user;
-    return p->dev->ops->weight_prepare(p->dev, weight, p->max_batch * rows_per_image, p->passes);
+    if (weight->trained)
+        return VITRO_OK;
+    return p->dev->ops->weight_prepare(p->dev, weight, p->max_batch * rows_per_image);
+}
+
+/* Begins or ends (by = -1) the training of a weight. */
+typedef struct Training {
+    VitroDevice *dev;
+    int by;
+} Training;
+
+static VitroStatus count_training(void *user, VitroWeight *weight, int64_t rows_per_image)
+{
+    (void)rows_per_image;
+    const Training *t = user;
+    weight->trained += t->by;
+    if (weight->trained)
+        t->dev->ops->weight_release(t->dev, weight);
+    return VITRO_OK;
+}
+
+static void set_training(VitroModel *m, VitroMode mode, int by)
+{
+    Training training = {m->dev, by};
+    if (mode != VITRO_MODE_INFER)
+        (void)!vitro_params_each_weight(&m->params, &m->cfg, mode == VITRO_MODE_TRAIN_HEAD,
+                                        count_training, &training);
 }
 
 static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode mode)
 {
-    Prepare forward = {m->dev, max_batch, VITRO_PREPARE_FORWARD};
-    Prepare both = {m->dev, max_batch, VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD};
+    Prepare p = {m->dev, max_batch};
     pthread_mutex_lock(&m->prepare_lock);
-    Prepare *all = mode == VITRO_MODE_TRAIN ? &both : &forward;
-    VitroStatus st = m->origin ? vitro_model_each_origin(m, prepare, all)
-                               : vitro_params_each_weight(&m->params, &m->cfg, false, prepare, all);
-    if (st == VITRO_OK && mode == VITRO_MODE_TRAIN_HEAD)
-        st = vitro_params_each_weight(&m->params, &m->cfg, true, prepare, &both);
+    set_training(m, mode, 1);
+    VitroStatus st = m->origin ? vitro_model_each_origin(m, prepare, &p)
+                               : vitro_params_each_weight(&m->params, &m->cfg, false, prepare, &p);
     pthread_mutex_unlock(&m->prepare_lock);
     return st;
 }
@@ -165,8 +189,10 @@ VitroStatus vitro_acts_create(VitroActs **out, VitroModel *m, int64_t max_batch,
     a->max_batch = max_batch;
     a->dev = m->dev;
     VitroStatus st = allocate(a, m);
-    if (st == VITRO_OK)
+    if (st == VITRO_OK) {
+        a->model = m;
         st = prepare_weights(m, max_batch, mode);
+    }
     if (st != VITRO_OK) {
         vitro_acts_free(a);
         return st;
@@ -179,6 +205,8 @@ void vitro_acts_free(VitroActs *a)
 {
     if (!a)
         return;
+    if (a->model)
+        set_training(a->model, a->mode, -1);
     a->dev->ops->free(a->dev, a->memory);
     a->dev->ops->free(a->dev, a->drop);
     vitro_free(a->block);

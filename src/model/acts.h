@@ -6,12 +6,15 @@
 
 #include "model/params.h"
 
+struct VitroModel;
+
 typedef struct VitroActs {
     VitroMode mode;
     int64_t batch; /* B now; the tensors below have it as first dimension */
     int64_t max_batch;
     VitroDevice *dev;
-    VitroTensor images; /* [B,C,S,S] */
+    struct VitroModel *model; /* borrowed */
+    VitroTensor images;       /* [B,C,S,S] */
     VitroEmbedActs embed;
     VitroBlockActs *block; /* [depth - 1] */
     VitroLastBlockActs last;
@@ -35,9 +38,7 @@ typedef struct VitroActs {
     size_t bytes; /* of `memory` */
 } VitroActs;
 
-struct VitroModel;
-
-/* Plans, allocates, and prepares the model's weights for the passes of `mode`. */
+/* Plans, allocates, and prepares the model's weights, but for those that `mode` trains. */
 VitroStatus vitro_acts_create(VitroActs **out, struct VitroModel *model, int64_t max_batch,
                               VitroMode mode);
 void vitro_acts_free(VitroActs *a); /* NULL is fine */

@@ -180,10 +180,9 @@ static VitroStatus refresh(void *user, VitroWeight *weight, int64_t rows_per_ima
     return weight->prepared ? dev->ops->weight_refresh(dev, weight) : VITRO_OK;
 }
 
-VitroStatus vitro_model_refresh(VitroModel *m, VitroMode mode)
+VitroStatus vitro_model_refresh(VitroModel *m)
 {
-    return vitro_params_each_weight(&m->params, &m->cfg, mode == VITRO_MODE_TRAIN_HEAD, refresh,
-                                    m->dev);
+    return vitro_params_each_weight(&m->params, &m->cfg, false, refresh, m->dev);
 }
 
 typedef struct SetTarget {

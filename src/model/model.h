@@ -54,7 +54,7 @@ VitroStatus vitro_model_match(int64_t *source, VitroLoadReport *report, const Vi
 VitroStatus vitro_model_read_param(VitroModel *m, const VitroParam *e, const VitroCheckpoint *ckpt,
                                    int64_t k, float *room);
 
-/* After an update of the parameters that a mode trains: their prepared forms follow. */
-VitroStatus vitro_model_refresh(VitroModel *m, VitroMode mode);
+/* After parameters were written: their prepared forms follow. */
+VitroStatus vitro_model_refresh(VitroModel *m);
 
 #endif

@@ -83,7 +83,7 @@ VitroStatus vitro_model_open(VitroModel **out, VitroDevice *dev, const VitroConf
 
 /* ---- one weight at a time ------------------------------------------------------------------- */
 
-/* Weights in the elements [first, end): one, or the two views of the last block's. */
+/* Weights in the elements [first, end): one, or two, the views of the last block's qkv. */
 typedef struct Range {
     VitroDevice *dev;
     const uint8_t *first, *end;

@@ -185,7 +185,7 @@ static VitroStatus copy_all(VitroModel *m, const VitroCheckpoint *ckpt, const in
             st = vitro_model_read_param(m, &m->params.list[i], ckpt, source[i], room);
     vitro_free(room);
     VITRO_TRY(st);
-    return vitro_model_refresh(m, VITRO_MODE_TRAIN);
+    return vitro_model_refresh(m);
 }
 
 VitroStatus vitro_model_load(VitroModel *m, const VitroCheckpoint *ckpt,

@@ -226,8 +226,7 @@ static VitroStatus update(VitroTrainer *t, double lr)
                               t->epoch, t->batch, isnan(squares) ? "nan" : "infinite");
         scale = vitro_clip_scale(squares, t->options.clip_grad);
     }
-    VITRO_TRY(vitro_optim_update(&t->optim, t->param, t->grad_flat, lr, scale));
-    return vitro_model_refresh(t->model, t->mode);
+    return vitro_optim_update(&t->optim, t->param, t->grad_flat, lr, scale);
 }
 
 VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)

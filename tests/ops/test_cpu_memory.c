@@ -62,8 +62,7 @@ static VitroStatus whole_life(Buffers *m)
     VitroWeight weight = {.w = f32(m->w, N, D), .b = vitro_tensor1(m->b, VITRO_F32, N)};
     VITRO_TRY(vitro_device_open(&dev, &(VitroDeviceOptions){.name = "cpu", .threads = 2}));
     VitroStatus st;
-    VITRO_GOTO(dev->ops->weight_prepare(dev, &weight, BATCH * T,
-                                        VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD));
+    VITRO_GOTO(dev->ops->weight_prepare(dev, &weight, BATCH * T));
     VITRO_GOTO(run_ops(dev, m, &weight, BATCH));
     VITRO_GOTO(dev->ops->weight_refresh(dev, &weight));
 done:
@@ -100,9 +99,7 @@ static void test_warm_ops_allocate_nothing(void **state)
     VitroWeight weight = {.w = f32(m.w, N, D), .b = vitro_tensor1(m.b, VITRO_F32, N)};
     assert_int_equal(vitro_device_open(&dev, &(VitroDeviceOptions){.name = "cpu", .threads = 2}),
                      VITRO_OK);
-    assert_int_equal(dev->ops->weight_prepare(dev, &weight, BATCH * T,
-                                              VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD),
-                     VITRO_OK);
+    assert_int_equal(dev->ops->weight_prepare(dev, &weight, BATCH * T), VITRO_OK);
     for (int64_t batch = 1; batch <= BATCH; batch++)
         assert_int_equal(run_ops(dev, &m, &weight, batch), VITRO_OK);
     const uint64_t before = vitro_alloc_count();

@@ -17,14 +17,21 @@ typedef struct Shape {
 
 typedef enum Residual { RESIDUAL_NONE, RESIDUAL_OTHER, RESIDUAL_IN_PLACE } Residual;
 
+typedef enum Prepared {
+    UNPREPARED, /* as a weight that is being trained */
+    PREPARED,
+    REFRESHED /* prepared, then changed */
+} Prepared;
+
 typedef struct Variant {
     VitroAct act;
     bool bias, pre, dropout, path;
     Residual residual;
-    bool refresh; /* prepare the weight, then change it */
+    Prepared prepared;
 } Variant;
 
 static const char *const act_name[] = {"none", "gelu", "gelu_tanh", "tanh"};
+static const char *const prepared_name[] = {"", " prepared", " refreshed"};
 static const char *const residual_name[] = {"", " residual", " residual=y"};
 
 static const VitroDropState drop_state = {.seed = 0x123456789, .step = 5, .sample0 = 3};
@@ -42,15 +49,17 @@ static VitroEpilogue make_epilogue(VtCase *c, int s, const Shape *z, const Varia
 }
 
 static void prepare(VtCase *c, int s, VitroWeight *weight, const VtTensor *w, int64_t rows,
-                    int passes, bool refresh)
+                    Prepared how)
 {
     VitroDevice *dev = c->dev[s];
-    if (refresh) { /* also in two steps: fewer rows and one pass first */
+    if (how == UNPREPARED)
+        return;
+    if (how == REFRESHED) { /* also for fewer rows first */
         vt_clear(c, w, s);
-        vt_ok(c, dev->ops->weight_prepare(dev, weight, 1, VITRO_PREPARE_FORWARD));
+        vt_ok(c, dev->ops->weight_prepare(dev, weight, 1));
     }
-    vt_ok(c, dev->ops->weight_prepare(dev, weight, rows, passes));
-    if (refresh) {
+    vt_ok(c, dev->ops->weight_prepare(dev, weight, rows));
+    if (how == REFRESHED) {
         vt_restore(c, w, s);
         vt_ok(c, dev->ops->weight_refresh(dev, weight));
     }
@@ -74,7 +83,7 @@ static void forward(VtCase *c, const Shape *z, const Variant *v)
         e.pre = pre->t[s];
         e.residual = v->residual == RESIDUAL_IN_PLACE ? y->t[s] : residual->t[s];
         /* a last, partial batch has fewer rows than were prepared for */
-        prepare(c, s, &weight, w, v->pre ? 3 * M + 2 : M, VITRO_PREPARE_FORWARD, v->refresh);
+        prepare(c, s, &weight, w, v->pre ? 3 * M + 2 : M, v->prepared);
         vt_ok(c, dev->ops->linear(dev, y->t[s], x->t[s], &weight, &e));
         dev->ops->weight_release(dev, &weight);
     }
@@ -101,7 +110,7 @@ typedef enum Wanted { DX = 1, DW = 2, DB = 4 } Wanted;
 
 /* `through`: the epilogue that made x, or NULL. */
 static void backward(VtCase *c, const Shape *z, unsigned wanted, const Variant *through,
-                     bool refresh)
+                     Prepared prepared)
 {
     int64_t M = z->M, K = z->K, N = z->N, mk[] = {M, K}, nk[] = {N, K};
     VtTensor *x = vt_input(c, "x", 2, mk), *dpre = vt_input(c, "dpre", 2, (int64_t[]){M, N});
@@ -119,7 +128,7 @@ static void backward(VtCase *c, const Shape *z, unsigned wanted, const Variant *
         if (through)
             e = make_epilogue(c, s, z, through);
         e.pre = pre->t[s];
-        prepare(c, s, &weight, w, M, VITRO_PREPARE_FORWARD | VITRO_PREPARE_BACKWARD, refresh);
+        prepare(c, s, &weight, w, M, prepared);
         vt_ok(c, dev->ops->linear_backward(dev, dx->t[s], wanted & DW ? &grad : NULL, dpre->t[s],
                                            x->t[s], &weight, through ? &e : NULL));
         dev->ops->weight_release(dev, &weight);
@@ -136,7 +145,7 @@ static void forward_case(VtCase *c, const Shape *z, const Variant *v)
     if (vt_begin(c, "linear M=%d K=%d N=%d rps=%d act=%s%s%s%s%s%s%s", (int)z->M, (int)z->K,
                  (int)z->N, (int)z->rows_per_sample, act_name[v->act], v->bias ? " bias" : "",
                  v->pre ? " pre" : "", v->dropout ? " dropout" : "", v->path ? " path" : "",
-                 residual_name[v->residual], v->refresh ? " refresh" : "")) {
+                 residual_name[v->residual], prepared_name[v->prepared])) {
         forward(c, z, v);
         vt_end(c);
     }
@@ -153,15 +162,15 @@ static void epilogue_backward_case(VtCase *c, const Shape *z, const Variant *v, 
 }
 
 static void backward_case(VtCase *c, const Shape *z, unsigned wanted, const Variant *through,
-                          bool refresh)
+                          Prepared prepared)
 {
     if (vt_begin(c, "linear_backward M=%d K=%d N=%d rps=%d%s%s%s%s%s%s%s%s", (int)z->M, (int)z->K,
                  (int)z->N, (int)z->rows_per_sample, wanted & DX ? " dx" : "",
                  wanted & DW ? " dw" : "", wanted & DB ? " db" : "", through ? " through=" : "",
                  through ? act_name[through->act] : "",
                  through && through->dropout ? " dropout" : "",
-                 through && through->path ? " path" : "", refresh ? " refresh" : "")) {
-        backward(c, z, wanted, through, refresh);
+                 through && through->path ? " path" : "", prepared_name[prepared])) {
+        backward(c, z, wanted, through, prepared);
         vt_end(c);
     }
 }
@@ -229,9 +238,9 @@ static void gradients_of(VtCase *c, const Shape *z)
                          {.dropout = true}};
     static const unsigned wanted[] = {DX | DW | DB, DX | DW, DX, DW | DB, DW};
     for (size_t i = 0; i < COUNT(wanted); i++)
-        backward_case(c, z, wanted[i], NULL, i == 0);
+        backward_case(c, z, wanted[i], NULL, i ? PREPARED : REFRESHED);
     for (size_t i = 0; i < COUNT(through); i++)
-        backward_case(c, z, DX | DW | DB, &through[i], false);
+        backward_case(c, z, DX | DW | DB, &through[i], UNPREPARED);
 }
 
 static void cases(VtCase *c)
@@ -241,7 +250,7 @@ static void cases(VtCase *c)
     for (size_t i = 0; i < COUNT(small_shapes); i++) {
         for (size_t j = 0; j < COUNT(usual); j++) {
             Variant v = *usual[j];
-            v.refresh = j == 0;
+            v.prepared = (Prepared)((i + j) % 3);
             forward_case(c, &small_shapes[i], &v);
         }
         gradients_of(c, &small_shapes[i]);
@@ -249,9 +258,11 @@ static void cases(VtCase *c)
     if (c->reduced)
         return;
     for (size_t i = 0; i < COUNT(large_shapes); i++) {
-        forward_case(c, &large_shapes[i], &proj);
+        Variant prepared = proj;
+        prepared.prepared = PREPARED;
+        forward_case(c, &large_shapes[i], &prepared);
         forward_case(c, &large_shapes[i], &fc1);
-        backward_case(c, &large_shapes[i], DX | DW | DB, &fc1, true);
+        backward_case(c, &large_shapes[i], DX | DW | DB, &fc1, UNPREPARED);
     }
 }
 

@@ -60,7 +60,7 @@ static VitroWeight make_weight(VitroDevice *dev, int64_t N, int64_t K, uint32_t 
     VitroWeight weight = {
         .w = vitro_tensor2(random_floats(dev, count, 0.1, which), VITRO_F32, N, K),
         .b = vitro_tensor1(random_floats(dev, (size_t)N, 1, which + 1), VITRO_F32, N)};
-    ok(dev->ops->weight_prepare(dev, &weight, B * T, VITRO_PREPARE_FORWARD));
+    ok(dev->ops->weight_prepare(dev, &weight, B * T));
     return weight;
 }
 

@@ -137,7 +137,7 @@ static void begin(Fixture *f, const VitroConfig *cfg, const VitroDeviceOptions *
     ok(vitro_acts_create(&f->acts, f->model, B, mode));
     for (int64_t i = 0; i < f->model->params.count; i++)
         fill(f, *f->model->params.list[i].slot, 0.4);
-    ok(vitro_model_refresh(f->model, VITRO_MODE_TRAIN));
+    ok(vitro_model_refresh(f->model));
     fill(f, f->acts->images, 1);
     if (f->acts->drop) {
         f->acts->drop->seed = 11;

@@ -60,7 +60,7 @@ static void begin(Fixture *f, const VitroConfig *cfg, VitroMode mode)
     ok(vitro_acts_create(&f->acts, f->model, f->B, mode));
     for (int64_t i = 0; i < f->model->params.count; i++)
         fill(*f->model->params.list[i].slot, &rng, 0.5);
-    ok(vitro_model_refresh(f->model, VITRO_MODE_TRAIN));
+    ok(vitro_model_refresh(f->model));
     fill(f->acts->images, &rng, 1);
     f->acts->drop->seed = 42;
     f->acts->drop->step = 7;
@@ -116,10 +116,10 @@ static void check(Fixture *f)
         for (int64_t k = 0; k < n; k += stride) {
             double old = w[k];
             w[k] = old + h;
-            ok(vitro_model_refresh(f->model, VITRO_MODE_TRAIN));
+            ok(vitro_model_refresh(f->model));
             double plus = loss(f);
             w[k] = old - h;
-            ok(vitro_model_refresh(f->model, VITRO_MODE_TRAIN));
+            ok(vitro_model_refresh(f->model));
             double minus = loss(f);
             w[k] = old;
             double want = (plus - minus) / (2 * h);

@@ -169,6 +169,8 @@ static void compare_everywhere(const VitroConfig *cfg, const VitroCheckpoint *ck
     } devices[] = {{"cpu", VITRO_FP32, ~0u},
                    {"cpu", VITRO_FP32, VITRO_CPU_AVX2},
                    {"cpu", VITRO_FP32, 0},
+                   {"cpu", VITRO_PRECISION_BF16, ~0u},
+                   {"cpu", VITRO_PRECISION_INT8, ~0u},
                    {"ref", VITRO_FP32, ~0u},
                    {"ref", VITRO_FP64, ~0u}};
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attention per image and head, a tile of query rows at a time: scores, softmax and the mix of
  * values stay in the cache, and no [T,T] matrix is ever in memory. The backward pass computes a
- * tile's probabilities again from the log-sum-exp kept by the forward pass (Dao et al. 2022). */
+ * tile's probabilities again from the log-sum-exp kept by the forward pass (Dao et al. 2022).
+ *
+ * All products are tiles of words: floats where qkv is float32, pairs where it is bf16. */
 #include "backend/cpu/cpu_int.h"
+
+#include "backend/cpu/product.h"
 
 #include <assert.h>
 #include <omp.h>
@@ -11,116 +15,225 @@
 enum {
     FORWARD_ROWS = 24,  /* of a tile: its scores fit the first-level cache for T up to 400 */
     BACKWARD_ROWS = 48, /* more, as dk and dv are read and written once per tile */
-    LINE = 16           /* floats in a cache line */
+    LINE = 16           /* words in a cache line */
 };
 
 /* What is the same for all heads. */
 typedef struct Job {
     const VitroKernels *kernels;
+    const VitroUnit *unit;
+    VitroDot dot;
     const VitroAttentionShape *shape;
     int64_t T, H, Dh, D;
-    int64_t width; /* T in whole cache lines: columns of scores that are computed */
-    int64_t ld;    /* between rows of scores, and of k^T */
+    int64_t T_words, Dh_words;   /* T and Dh as the depth of a product */
+    int64_t T_panels, Dh_panels; /* and as columns of one */
+    int64_t scores_stride;       /* floats between rows of scores */
+    int64_t probs_stride;        /* bytes between their rows as words */
+    int64_t wide;                /* floats between rows of Dh_panels panels */
     float scale;
-    const float *qkv, *ctx, *dctx;
-    float *out, *dqkv, *lse;
+    VitroTensor qkv, ctx, dctx, out, dqkv;
+    float *lse;
 } Job;
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 static Job make_job(VitroDevice *dev, VitroTensor qkv, const VitroAttentionShape *shape)
 {
-    Job job = {.kernels = vitro_cpu(dev)->kernels,
-               .shape = shape,
-               .T = qkv.dim[1],
-               .H = shape->heads,
-               .D = qkv.dim[2] / 3,
-               .scale = (float)shape->scale,
-               .qkv = qkv.data};
-    job.Dh = job.D / job.H;
-    assert(job.Dh * job.H * 3 == qkv.dim[2]);
-    /* Not a multiple of two lines: rows of a power of two would share few cache sets. */
-    job.width = round_up(job.T, LINE);
-    job.ld = job.width % (2 * LINE) ? job.width : job.width + LINE;
-    return job;
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    const bool pairs = qkv.dtype == VITRO_BF16;
+    Job j = {.kernels = kernels,
+             .unit = &kernels->unit[pairs ? VITRO_DOT_BF16 : VITRO_DOT_F32],
+             .dot = pairs ? VITRO_DOT_BF16 : VITRO_DOT_F32,
+             .shape = shape,
+             .T = qkv.dim[1],
+             .H = shape->heads,
+             .D = qkv.dim[2] / 3,
+             .scale = (float)shape->scale,
+             .qkv = qkv};
+    j.Dh = j.D / j.H;
+    assert(j.Dh * j.H * 3 == qkv.dim[2] && (!pairs || j.Dh % 2 == 0));
+    const int per_word = vitro_dot_per_word(j.dot);
+    j.T_words = (j.T + per_word - 1) / per_word;
+    j.Dh_words = j.Dh / per_word;
+    j.T_panels = (j.T + VITRO_PANEL - 1) / VITRO_PANEL;
+    j.Dh_panels = (j.Dh + VITRO_PANEL - 1) / VITRO_PANEL;
+    j.scores_stride = vitro_row_stride(j.T) / 4;
+    j.probs_stride = pairs ? vitro_row_stride(j.T_words) : 4 * j.scores_stride;
+    j.wide = j.Dh_panels * VITRO_PANEL;
+    return j;
+}
+
+/* ---- operands of one head ------------------------------------------------------------------- */
+
+enum { Q, K, V };
+
+/* Element offset in qkv (or dqkv) of the head's q, k or v for token t. */
+static int64_t at_qkv(const Job *j, int which, int64_t b, int64_t t, int64_t h)
+{
+    return (b * j->T + t) * 3 * j->D + which * j->D + h * j->Dh;
+}
+
+static int64_t at_ctx(const Job *j, int64_t b, int64_t t, int64_t h)
+{
+    return (b * j->T + t) * j->D + h * j->Dh;
+}
+
+static const uint8_t *bytes_at(VitroTensor t, int64_t element)
+{
+    return (const uint8_t *)t.data + element * (int64_t)vitro_dtype_size(t.dtype);
+}
+
+/* `rows` tokens of the head, from element `at` of t on, whose rows are `width` elements apart. */
+static VitroTensor head_rows(const Job *j, VitroTensor t, int64_t at, int64_t rows)
+{
+    return vitro_tensor2((void *)(uintptr_t)bytes_at(t, at), t.dtype, rows, j->Dh);
+}
+
+static VitroWords strided(VitroWords w, VitroTensor t)
+{
+    w.stride = vitro_tensor_cols(&t) * (int64_t)vitro_dtype_size(t.dtype);
+    return w;
+}
+
+/* [T_panels][Dh_words][64]: the transposed matrix, for x k^T */
+static void pack_turned(const Job *j, uint32_t *out, VitroTensor t, int64_t at)
+{
+    const VitroWords w = strided(vitro_words_along(head_rows(j, t, at, j->T), j->dot), t);
+    for (int64_t p = 0; p < j->T_panels; p++)
+        j->kernels->words_transposed(out + p * j->Dh_words * VITRO_PANEL, VITRO_PANEL, &w,
+                                     p * VITRO_PANEL, VITRO_PANEL, 0, j->Dh_words);
+}
+
+/* [Dh_panels][depth][64]: the matrix of `rows` tokens, for p v */
+static int64_t pack_straight(const Job *j, uint32_t *out, VitroTensor t, int64_t at, int64_t rows)
+{
+    const int per_word = vitro_dot_per_word(j->dot);
+    const int64_t depth = (rows + per_word - 1) / per_word;
+    const VitroWords w = strided(vitro_words_over(head_rows(j, t, at, rows), j->dot), t);
+    for (int64_t p = 0; p < j->Dh_panels; p++)
+        j->kernels->words(out + p * depth * VITRO_PANEL, VITRO_PANEL, &w, 0, depth, p * VITRO_PANEL,
+                          VITRO_PANEL);
+    return depth;
+}
+
+/* c[rows][cols] (+)= a b, b being panels. */
+static void multiply(const Job *j, float *c, int64_t c_stride, const void *a, int64_t a_stride,
+                     const uint32_t *b, int64_t rows, int64_t cols, int64_t depth, bool add)
+{
+    const int64_t most = j->unit->tile_rows;
+    for (int64_t col = 0; col < cols; col += VITRO_PANEL, b += depth * VITRO_PANEL)
+        for (int64_t row = 0; row < rows; row += most) {
+            float *to = c + row * c_stride + col;
+            j->unit->tile(&(VitroTile){.rows = rows - row < most ? rows - row : most,
+                                       .cols = cols - col < VITRO_PANEL ? cols - col : VITRO_PANEL,
+                                       .depth = depth,
+                                       .a = (const uint8_t *)a + row * a_stride,
+                                       .a_stride = a_stride,
+                                       .b = b,
+                                       .c = to,
+                                       .c_stride = c_stride,
+                                       .add = add ? to : NULL,
+                                       .add_stride = c_stride});
+        }
+}
+
+static int64_t qkv_stride(const Job *j)
+{
+    return 3 * j->D * (int64_t)vitro_dtype_size(j->qkv.dtype);
+}
+
+/* Rows of scores as the rows of words that a product takes: where they are, or in `room`. */
+static const void *as_words(const Job *j, const float *scores, int64_t rows, uint32_t *room)
+{
+    if (j->dot == VITRO_DOT_F32)
+        return scores;
+    const VitroWords w = {.kind = VITRO_WORDS_BF16_OF_F32,
+                          .per_word = 2,
+                          .from = scores,
+                          .stride = 4 * j->scores_stride,
+                          .rows = rows,
+                          .cols = j->T};
+    j->kernels->words(room, j->probs_stride / 4, &w, 0, rows, 0, j->T_words);
+    return room;
+}
+
+/* ---- working memory -----------------------------------------------------------------------------
+ */
+
+/* Takes `count` words, rounded up to whole lines, from *at; with base NULL it only counts. */
+static void *take(uint32_t *base, int64_t *at, int64_t count)
+{
+    void *p = base ? base + *at : NULL;
+    *at += vitro_round_up(count, LINE);
+    return p;
+}
+
+typedef struct Forward {
+    uint32_t *kT, *v;
+    float *scores; /* [FORWARD_ROWS][scores_stride] */
+    uint32_t *probs;
+    float *mix; /* [FORWARD_ROWS][wide] */
+} Forward;
+
+static int64_t place_forward(const Job *j, Forward *w, uint32_t *base)
+{
+    int64_t at = 0;
+    w->kT = take(base, &at, j->T_panels * j->Dh_words * VITRO_PANEL);
+    w->v = take(base, &at, j->Dh_panels * j->T_words * VITRO_PANEL);
+    w->scores = take(base, &at, FORWARD_ROWS * j->scores_stride);
+    w->probs = take(base, &at, FORWARD_ROWS * j->probs_stride / 4);
+    w->mix = take(base, &at, FORWARD_ROWS * j->wide);
+    return at;
 }
 
 /* ---- forward ----------------------------------------------------------------------------------
  */
 
-static int64_t forward_floats(const Job *j)
-{
-    return j->Dh * j->ld + round_up(j->T * j->Dh, LINE) + FORWARD_ROWS * j->ld;
-}
-
-/* Query rows [first, end) of one head; kT[Dh,ld] and v[T,Dh] are packed. */
-static void forward_rows(const Job *j, int64_t b, int64_t h, int64_t first, int64_t end,
-                         const float *kT, const float *v, float *scores)
+/* Query rows [first, first + rows) of one head. */
+static void forward_rows(const Job *j, const Forward *w, int64_t b, int64_t h, int64_t first,
+                         int64_t rows)
 {
     const VitroKernels *kernels = j->kernels;
-    const int64_t rows = end - first;
-    const float *q = j->qkv + (b * j->T + first) * 3 * j->D + h * j->Dh;
-    float *out = j->out + (b * j->T + first) * j->D + h * j->Dh;
+    const void *q = bytes_at(j->qkv, at_qkv(j, Q, b, first, h));
     float inverse_sum[FORWARD_ROWS];
+    multiply(j, w->scores, j->scores_stride, q, qkv_stride(j), w->kT, rows, j->T, j->Dh_words,
+             false);
 
-    kernels->gemm(&(VitroGemm){.m = rows,
-                               .n = j->width,
-                               .k = j->Dh,
-                               .c = scores,
-                               .ldc = j->ld,
-                               .a = q,
-                               .a_row = 3 * j->D,
-                               .a_col = 1,
-                               .b = kT,
-                               .ldb = j->ld});
     const bool drop = vitro_dropout_on(&j->shape->dropout);
     const VitroDropKey key = drop ? vitro_cpu_drop_key(&j->shape->dropout, b) : (VitroDropKey){0};
     for (int64_t i = 0; i < rows; i++) {
         const int64_t row = h * j->T + first + i;
-        float *s = scores + i * j->ld;
+        float *s = w->scores + i * j->scores_stride;
         inverse_sum[i] =
             kernels->softmax(s, j->T, j->scale, j->lse ? j->lse + b * j->H * j->T + row : NULL);
         if (drop)
             kernels->dropout(s, s, j->T, (uint64_t)(row * j->T), &key);
     }
-    kernels->gemm(&(VitroGemm){.m = rows,
-                               .n = j->Dh,
-                               .k = j->T,
-                               .c = out,
-                               .ldc = j->D,
-                               .a = scores,
-                               .a_row = j->ld,
-                               .a_col = 1,
-                               .b = v,
-                               .ldb = j->Dh});
-    for (int64_t i = 0; i < rows; i++)
-        kernels->scale_add(out + i * j->D, out + i * j->D, inverse_sum[i], NULL, j->Dh);
+    multiply(j, w->mix, j->wide, as_words(j, w->scores, rows, w->probs), j->probs_stride, w->v,
+             rows, j->Dh, j->T_words, false);
+    for (int64_t i = 0; i < rows; i++) {
+        float *mix = w->mix + i * j->wide;
+        kernels->scale_add(mix, mix, inverse_sum[i], NULL, j->Dh);
+        vitro_cpu_put(kernels, j->out, at_ctx(j, b, first + i, h), mix, j->Dh);
+    }
 }
 
 /* Part `part` of `parts` of one head's query rows. */
 static void forward_head(const Job *j, int64_t b, int64_t h, int64_t part, int64_t parts,
-                         float *scratch)
+                         uint32_t *scratch)
 {
-    float *kT = scratch, *v = kT + j->Dh * j->ld, *scores = v + round_up(j->T * j->Dh, LINE);
-    const float *k_in = j->qkv + b * j->T * 3 * j->D + j->D + h * j->Dh, *v_in = k_in + j->D;
-    j->kernels->transpose(kT, j->ld, k_in, 3 * j->D, j->T, j->Dh);
-    for (int64_t t = 0; t < j->T; t++)
-        memcpy(v + t * j->Dh, v_in + t * 3 * j->D, (size_t)j->Dh * sizeof *v);
+    Forward w;
+    place_forward(j, &w, scratch);
+    pack_turned(j, w.kT, j->qkv, at_qkv(j, K, b, 0, h));
+    pack_straight(j, w.v, j->qkv, at_qkv(j, V, b, 0, h), j->T);
     const int64_t end = (part + 1) * j->T / parts;
-    for (int64_t first = part * j->T / parts; first < end; first += FORWARD_ROWS) {
-        const int64_t stop = first + FORWARD_ROWS < end ? first + FORWARD_ROWS : end;
-        forward_rows(j, b, h, first, stop, kT, v, scores);
-    }
+    for (int64_t first = part * j->T / parts; first < end; first += FORWARD_ROWS)
+        forward_rows(j, &w, b, h, first, end - first < FORWARD_ROWS ? end - first : FORWARD_ROWS);
 }
 
 VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
                                 const VitroAttentionShape *shape)
 {
     Job job = make_job(dev, qkv, shape);
-    job.out = ctx.data;
+    job.out = ctx;
     job.lse = lse.data;
     /* Few heads for many threads: share out a head's query rows too. A row's result does not
      * depend on which rows are computed with it. */
@@ -130,16 +243,19 @@ VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor l
            parts * FORWARD_ROWS < job.T)
         parts++;
 
-    const int64_t each = round_up(forward_floats(&job), LINE);
+    Forward measured;
+    const int64_t each = place_forward(&job, &measured, NULL);
     void *memory = NULL;
     VITRO_TRY(
-        vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(dev->threads * each) * sizeof(float)));
-#pragma omp parallel num_threads(dev->threads)
+        vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(dev->threads * each) * sizeof(uint32_t)));
+#pragma omp parallel num_threads(dev->threads) if (heads * job.T * job.T * job.Dh > 1 << 14)
     {
-        float *scratch = (float *)memory + omp_get_thread_num() * each;
-#pragma omp for schedule(static)
+        uint32_t *scratch = (uint32_t *)memory + omp_get_thread_num() * each;
+        vitro_unit_begin(job.unit);
+#pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < heads * parts; i++)
             forward_head(&job, i / parts / job.H, i / parts % job.H, i % parts, parts, scratch);
+        vitro_unit_end(job.unit);
     }
     return VITRO_OK;
 }
@@ -149,27 +265,40 @@ VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor l
 
 /* One head's working memory. */
 typedef struct Backward {
-    float *kT, *vT;   /* [Dh,ld] */
-    float *dk, *dv;   /* [T,Dh] */
-    float *p, *dp;    /* [BACKWARD_ROWS,ld]: probabilities after dropout, and their gradient */
-    float *undropped; /* [ld]: a row of probabilities before dropout */
+    uint32_t *kT, *vT, *k;
+    float *dk, *dv;           /* [T][wide] */
+    float *p, *dp;            /* [BACKWARD_ROWS][scores_stride]: probabilities after dropout, and
+                               * their gradient */
+    float *undropped;         /* [scores_stride]: a row of probabilities before dropout */
+    uint32_t *words, *turned; /* dp as rows of words; p and dp transposed: [T][turned_stride] */
+    uint32_t *q, *dctx;       /* the tile's rows as panels */
+    float *dq;                /* [BACKWARD_ROWS][wide] */
+    float *row;               /* [2][wide] */
 } Backward;
 
-static int64_t backward_floats(const Job *j)
+static int64_t turned_stride(const Job *j)
 {
-    return 2 * j->Dh * j->ld + 2 * round_up(j->T * j->Dh, LINE) + (2 * BACKWARD_ROWS + 1) * j->ld;
+    return vitro_row_stride(BACKWARD_ROWS / vitro_dot_per_word(j->dot));
 }
 
-static Backward place_backward(const Job *j, float *scratch)
+static int64_t place_backward(const Job *j, Backward *w, uint32_t *base)
 {
-    Backward w = {.kT = scratch};
-    w.vT = w.kT + j->Dh * j->ld;
-    w.dk = w.vT + j->Dh * j->ld;
-    w.dv = w.dk + round_up(j->T * j->Dh, LINE);
-    w.p = w.dv + round_up(j->T * j->Dh, LINE);
-    w.dp = w.p + BACKWARD_ROWS * j->ld;
-    w.undropped = w.dp + BACKWARD_ROWS * j->ld;
-    return w;
+    int64_t at = 0;
+    w->kT = take(base, &at, j->T_panels * j->Dh_words * VITRO_PANEL);
+    w->vT = take(base, &at, j->T_panels * j->Dh_words * VITRO_PANEL);
+    w->k = take(base, &at, j->Dh_panels * j->T_words * VITRO_PANEL);
+    w->dk = take(base, &at, j->T * j->wide);
+    w->dv = take(base, &at, j->T * j->wide);
+    w->p = take(base, &at, BACKWARD_ROWS * j->scores_stride);
+    w->dp = take(base, &at, BACKWARD_ROWS * j->scores_stride);
+    w->undropped = take(base, &at, j->scores_stride);
+    w->words = take(base, &at, BACKWARD_ROWS * j->probs_stride / 4);
+    w->turned = take(base, &at, j->T * turned_stride(j) / 4);
+    w->q = take(base, &at, BACKWARD_ROWS * j->wide);
+    w->dctx = take(base, &at, BACKWARD_ROWS * j->wide);
+    w->dq = take(base, &at, BACKWARD_ROWS * j->wide);
+    w->row = take(base, &at, 2 * j->wide);
+    return at;
 }
 
 /* From scores in w->p and d(dropped probabilities) in w->dp: w->p becomes the dropped
@@ -182,10 +311,11 @@ static void backward_scores(const Job *j, const Backward *w, int64_t b, int64_t 
     const bool drop = vitro_dropout_on(&j->shape->dropout);
     const VitroDropKey key = drop ? vitro_cpu_drop_key(&j->shape->dropout, b) : (VitroDropKey){0};
     for (int64_t i = 0; i < rows; i++) {
-        const int64_t row = h * j->T + first + i;
-        const int64_t at = (b * j->T + first + i) * j->D + h * j->Dh;
-        float *p = w->p + i * j->ld, *dp = w->dp + i * j->ld;
-        const float delta = kernels->dot(j->dctx + at, j->ctx + at, j->Dh);
+        const int64_t row = h * j->T + first + i, at = at_ctx(j, b, first + i, h);
+        float *p = w->p + i * j->scores_stride, *dp = w->dp + i * j->scores_stride;
+        vitro_cpu_get(kernels, w->row, j->dctx, at, j->Dh);
+        vitro_cpu_get(kernels, w->row + j->wide, j->ctx, at, j->Dh);
+        const float delta = kernels->dot(w->row, w->row + j->wide, j->Dh);
         kernels->softmax_again(p, j->T, j->scale, j->lse[b * j->H * j->T + row]);
         if (!drop) {
             kernels->softmax_backward(dp, p, dp, j->T, delta, j->scale);
@@ -199,73 +329,55 @@ static void backward_scores(const Job *j, const Backward *w, int64_t b, int64_t 
     }
 }
 
+/* to[T][wide] (+)= scores^T b, for the tile's rows */
+static void add_turned(const Job *j, const Backward *w, float *to, const float *scores,
+                       const uint32_t *b, int64_t rows, bool add)
+{
+    const VitroTensor t = vitro_tensor2((void *)(uintptr_t)scores, VITRO_F32, rows, j->T);
+    VitroWords words = vitro_words_over(t, j->dot);
+    words.stride = 4 * j->scores_stride;
+    const int per_word = vitro_dot_per_word(j->dot);
+    const int64_t depth = (rows + per_word - 1) / per_word;
+    j->kernels->words_transposed(w->turned, turned_stride(j) / 4, &words, 0, depth, 0, j->T);
+    multiply(j, to, j->wide, w->turned, turned_stride(j), b, j->T, j->Dh, depth, add);
+}
+
 static void backward_rows(const Job *j, const Backward *w, int64_t b, int64_t h, int64_t first,
                           int64_t rows)
 {
-    const VitroKernels *kernels = j->kernels;
-    const int64_t D3 = 3 * j->D;
-    const float *q = j->qkv + (b * j->T + first) * D3 + h * j->Dh;
-    const float *k = j->qkv + b * j->T * D3 + j->D + h * j->Dh;
-    const float *dctx = j->dctx + (b * j->T + first) * j->D + h * j->Dh;
-    float *dq = j->dqkv + (b * j->T + first) * D3 + h * j->Dh;
-
-    const VitroGemm scores = {.m = rows,
-                              .n = j->width,
-                              .k = j->Dh,
-                              .c = w->p,
-                              .ldc = j->ld,
-                              .a = q,
-                              .a_row = D3,
-                              .a_col = 1,
-                              .b = w->kT,
-                              .ldb = j->ld};
-    kernels->gemm(&scores);
-    VitroGemm dp = scores; /* dctx v^T */
-    dp.c = w->dp, dp.a = dctx, dp.a_row = j->D, dp.b = w->vT;
-    kernels->gemm(&dp);
+    const int64_t at_q = at_qkv(j, Q, b, first, h), at_dctx = at_ctx(j, b, first, h);
+    const int64_t dctx_stride = j->D * (int64_t)vitro_dtype_size(j->dctx.dtype);
+    multiply(j, w->p, j->scores_stride, bytes_at(j->qkv, at_q), qkv_stride(j), w->kT, rows, j->T,
+             j->Dh_words, false);
+    multiply(j, w->dp, j->scores_stride, bytes_at(j->dctx, at_dctx), dctx_stride, w->vT, rows, j->T,
+             j->Dh_words, false);
     backward_scores(j, w, b, h, first, rows);
 
-    VitroGemm dv = {.m = j->T, /* p^T dctx */
-                    .n = j->Dh,
-                    .k = rows,
-                    .c = w->dv,
-                    .ldc = j->Dh,
-                    .a = w->p,
-                    .a_row = 1,
-                    .a_col = j->ld,
-                    .b = dctx,
-                    .ldb = j->D,
-                    .add = first > 0};
-    kernels->gemm(&dv);
-    VitroGemm dk = dv; /* ds^T q */
-    dk.c = w->dk, dk.a = w->dp, dk.b = q, dk.ldb = D3;
-    kernels->gemm(&dk);
-    kernels->gemm(&(VitroGemm){.m = rows, /* ds k */
-                               .n = j->Dh,
-                               .k = j->T,
-                               .c = dq,
-                               .ldc = D3,
-                               .a = w->dp,
-                               .a_row = j->ld,
-                               .a_col = 1,
-                               .b = k,
-                               .ldb = D3});
+    pack_straight(j, w->dctx, j->dctx, at_dctx, rows);
+    add_turned(j, w, w->dv, w->p, w->dctx, rows, first > 0); /* p^T dctx */
+    pack_straight(j, w->q, j->qkv, at_q, rows);
+    add_turned(j, w, w->dk, w->dp, w->q, rows, first > 0); /* ds^T q */
+    multiply(j, w->dq, j->wide, as_words(j, w->dp, rows, w->words), j->probs_stride, w->k, rows,
+             j->Dh, j->T_words, false); /* ds k */
+    for (int64_t i = 0; i < rows; i++)
+        vitro_cpu_put(j->kernels, j->dqkv, at_qkv(j, Q, b, first + i, h), w->dq + i * j->wide,
+                      j->Dh);
 }
 
-static void backward_head(const Job *j, int64_t b, int64_t h, float *scratch)
+static void backward_head(const Job *j, int64_t b, int64_t h, uint32_t *scratch)
 {
-    const Backward w = place_backward(j, scratch);
-    const int64_t D3 = 3 * j->D, at = b * j->T * D3 + h * j->Dh;
-    j->kernels->transpose(w.kT, j->ld, j->qkv + at + j->D, D3, j->T, j->Dh);
-    j->kernels->transpose(w.vT, j->ld, j->qkv + at + 2 * j->D, D3, j->T, j->Dh);
+    Backward w;
+    place_backward(j, &w, scratch);
+    pack_turned(j, w.kT, j->qkv, at_qkv(j, K, b, 0, h));
+    pack_turned(j, w.vT, j->qkv, at_qkv(j, V, b, 0, h));
+    pack_straight(j, w.k, j->qkv, at_qkv(j, K, b, 0, h), j->T);
     for (int64_t first = 0; first < j->T; first += BACKWARD_ROWS) {
         const int64_t left = j->T - first;
         backward_rows(j, &w, b, h, first, left < BACKWARD_ROWS ? left : BACKWARD_ROWS);
     }
     for (int64_t t = 0; t < j->T; t++) {
-        float *dk = j->dqkv + at + t * D3 + j->D;
-        memcpy(dk, w.dk + t * j->Dh, (size_t)j->Dh * sizeof *dk);
-        memcpy(dk + j->D, w.dv + t * j->Dh, (size_t)j->Dh * sizeof *dk);
+        vitro_cpu_put(j->kernels, j->dqkv, at_qkv(j, K, b, t, h), w.dk + t * j->wide, j->Dh);
+        vitro_cpu_put(j->kernels, j->dqkv, at_qkv(j, V, b, t, h), w.dv + t * j->wide, j->Dh);
     }
 }
 
@@ -274,20 +386,24 @@ VitroStatus vitro_cpu_attention_backward(VitroDevice *dev, VitroTensor dqkv, Vit
                                          const VitroAttentionShape *shape)
 {
     Job job = make_job(dev, qkv, shape);
-    job.ctx = ctx.data;
-    job.dctx = dctx.data;
-    job.dqkv = dqkv.data;
+    job.ctx = ctx;
+    job.dctx = dctx;
+    job.dqkv = dqkv;
     job.lse = lse.data;
-    const int64_t heads = qkv.dim[0] * job.H, each = round_up(backward_floats(&job), LINE);
+    assert(dctx.dtype == qkv.dtype);
+    Backward measured;
+    const int64_t heads = qkv.dim[0] * job.H, each = place_backward(&job, &measured, NULL);
     void *memory = NULL;
     VITRO_TRY(
-        vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(dev->threads * each) * sizeof(float)));
-#pragma omp parallel num_threads(dev->threads)
+        vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(dev->threads * each) * sizeof(uint32_t)));
+#pragma omp parallel num_threads(dev->threads) if (heads * job.T * job.T * job.Dh > 1 << 14)
     {
-        float *scratch = (float *)memory + omp_get_thread_num() * each;
-#pragma omp for schedule(static)
+        uint32_t *scratch = (uint32_t *)memory + omp_get_thread_num() * each;
+        vitro_unit_begin(job.unit);
+#pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < heads; i++)
             backward_head(&job, i / job.H, i % job.H, scratch);
+        vitro_unit_end(job.unit);
     }
     return VITRO_OK;
 }

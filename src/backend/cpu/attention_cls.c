@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attention where the class token alone asks: a vector against matrices, so each k and v is read
- * once, where it lies. attention.c, which packs them, is for the case that all tokens ask. */
+ * once, where it lies, or widened first where it is bf16. attention.c, which packs them, is for the
+ * case that all tokens ask. */
 #include "backend/cpu/cpu_int.h"
 
 #include <assert.h>
@@ -12,11 +13,20 @@ typedef struct Job {
     const VitroKernels *kernels;
     const VitroAttentionShape *shape;
     int64_t T, H, Dh, D;
-    int64_t row; /* floats that one row of T takes in the working memory */
+    int64_t row;    /* floats that one row of T takes in the working memory */
+    int64_t matrix; /* and a widened k or v; 0 where they are float32 */
+    int64_t apart;  /* floats between rows of k and of v as they are read */
     float scale;
-    const float *q, *kv, *ctx, *dctx;
-    float *out, *dq, *dkv, *lse;
+    VitroTensor q, kv, ctx, dctx, out, dq, dkv;
+    float *lse;
 } Job;
+
+/* One head's vectors and matrices in float32, and room for rows of T. */
+typedef struct Head {
+    int64_t at, at_kv; /* elements of q (ctx, ...) and of k */
+    float *q, *ctx, *dctx, *out, *k, *v;
+    float *row;
+} Head;
 
 static Job make_job(VitroDevice *dev, VitroTensor q, VitroTensor kv,
                     const VitroAttentionShape *shape)
@@ -28,33 +38,60 @@ static Job make_job(VitroDevice *dev, VitroTensor q, VitroTensor kv,
                .D = vitro_tensor_cols(&q),
                .row = (kv.dim[1] + 15) / 16 * 16,
                .scale = (float)shape->scale,
-               .q = q.data,
-               .kv = kv.data};
+               .q = q,
+               .kv = kv};
     job.Dh = job.D / job.H;
+    const bool narrow = kv.dtype == VITRO_BF16;
+    job.matrix = narrow ? vitro_round_up(job.T * job.Dh, 16) : 0;
+    job.apart = narrow ? job.Dh : 2 * job.D;
     assert(job.Dh * job.H == job.D && kv.dim[2] == 2 * job.D);
     return job;
 }
 
-/* out[T] = x . each of the T rows of m, which are 2D apart */
+static float *widened(const Job *j, float *to, VitroTensor t, int64_t at, int64_t rows)
+{
+    if (t.dtype == VITRO_F32)
+        return vitro_f32_at(t, at);
+    for (int64_t r = 0; r < rows; r++)
+        vitro_cpu_get(j->kernels, to + r * j->Dh, t, at + r * 2 * j->D, j->Dh);
+    return to;
+}
+
+static int64_t head_floats(const Job *j, int rows)
+{
+    return 4 * vitro_round_up(j->Dh, 16) + 2 * j->matrix + rows * j->row;
+}
+
+static Head open_head(const Job *j, int64_t b, int64_t h, float *scratch)
+{
+    const int64_t vector = vitro_round_up(j->Dh, 16);
+    Head head = {.at = b * j->D + h * j->Dh, .at_kv = b * j->T * 2 * j->D + h * j->Dh};
+    float *matrices = scratch + 4 * vector;
+    head.q = widened(j, scratch, j->q, head.at, 1);
+    if (j->dctx.data) {
+        head.ctx = widened(j, scratch + vector, j->ctx, head.at, 1);
+        head.dctx = widened(j, scratch + 2 * vector, j->dctx, head.at, 1);
+    }
+    head.out = scratch + 3 * vector;
+    head.k = widened(j, matrices, j->kv, head.at_kv, j->T);
+    head.v = widened(j, matrices + j->matrix, j->kv, head.at_kv + j->D, j->T);
+    head.row = matrices + 2 * j->matrix;
+    return head;
+}
+
+/* out[T] = x . each of the T rows of m */
 static void dots(const Job *j, float *out, const float *x, const float *m)
 {
     for (int64_t t = 0; t < j->T; t++)
-        out[t] = j->kernels->dot(x, m + t * 2 * j->D, j->Dh);
+        out[t] = j->kernels->dot(x, m + t * j->apart, j->Dh);
 }
 
 /* out[Dh] = the sum of those rows, each times its weight */
 static void mix(const Job *j, float *out, const float *weight, const float *m)
 {
-    j->kernels->gemm(&(VitroGemm){.m = 1,
-                                  .n = j->Dh,
-                                  .k = j->T,
-                                  .c = out,
-                                  .ldc = j->Dh,
-                                  .a = weight,
-                                  .a_row = j->T,
-                                  .a_col = 1,
-                                  .b = m,
-                                  .ldb = 2 * j->D});
+    memset(out, 0, (size_t)j->Dh * sizeof *out);
+    for (int64_t t = 0; t < j->T; t++)
+        j->kernels->scale_add(out, m + t * j->apart, weight[t], out, j->Dh);
 }
 
 /* Dropout of the row i = 0 of head h's probabilities. */
@@ -64,51 +101,54 @@ static void drop(const Job *j, float *row, int64_t b, int64_t h)
     j->kernels->dropout(row, row, j->T, (uint64_t)(h * j->T * j->T), &key);
 }
 
-static void forward_head(const Job *j, int64_t b, int64_t h, float *p)
+static void forward_head(const Job *j, int64_t b, int64_t h, float *scratch)
 {
-    const int64_t at = b * j->D + h * j->Dh;
-    const float *k = j->kv + b * j->T * 2 * j->D + h * j->Dh, *v = k + j->D;
-    dots(j, p, j->q + at, k);
+    const Head head = open_head(j, b, h, scratch);
+    float *p = head.row;
+    dots(j, p, head.q, head.k);
     const float inverse_sum =
         j->kernels->softmax(p, j->T, j->scale, j->lse ? j->lse + b * j->H + h : NULL);
     if (vitro_dropout_on(&j->shape->dropout))
         drop(j, p, b, h);
-    mix(j, j->out + at, p, v);
-    j->kernels->scale_add(j->out + at, j->out + at, inverse_sum, NULL, j->Dh);
+    mix(j, head.out, p, head.v);
+    j->kernels->scale_add(head.out, head.out, inverse_sum, NULL, j->Dh);
+    vitro_cpu_put(j->kernels, j->out, head.at, head.out, j->Dh);
 }
 
-/* See attention.c for the formulas. scratch: three rows of T. */
+/* See attention.c for the formulas. */
 static void backward_head(const Job *j, int64_t b, int64_t h, float *scratch)
 {
     const VitroKernels *kernels = j->kernels;
-    const int64_t at = b * j->D + h * j->Dh, at_kv = b * j->T * 2 * j->D + h * j->Dh;
-    const float *q = j->q + at, *dctx = j->dctx + at, *k = j->kv + at_kv, *v = k + j->D;
-    float *p = scratch, *dp = p + j->row, *undropped = p;
+    const Head head = open_head(j, b, h, scratch);
+    float *p = head.row, *dp = p + j->row, *undropped = p;
 
-    dots(j, p, q, k);
+    dots(j, p, head.q, head.k);
     kernels->softmax_again(p, j->T, j->scale, j->lse[b * j->H + h]);
-    dots(j, dp, dctx, v);
+    dots(j, dp, head.dctx, head.v);
     if (vitro_dropout_on(&j->shape->dropout)) {
         undropped = dp + j->row;
         memcpy(undropped, p, (size_t)j->T * sizeof *p);
         drop(j, p, b, h);
         drop(j, dp, b, h);
     }
-    const float delta = kernels->dot(dctx, j->ctx + at, j->Dh);
+    const float delta = kernels->dot(head.dctx, head.ctx, j->Dh);
     kernels->softmax_backward(dp, undropped, dp, j->T, delta, j->scale); /* now q k^T's */
     for (int64_t t = 0; t < j->T; t++) {
-        float *dk = j->dkv + at_kv + t * 2 * j->D, *dv = dk + j->D;
-        kernels->scale_add(dk, q, dp[t], NULL, j->Dh);
-        kernels->scale_add(dv, dctx, p[t], NULL, j->Dh);
+        const int64_t at = head.at_kv + t * 2 * j->D;
+        kernels->scale_add(head.out, head.q, dp[t], NULL, j->Dh);
+        vitro_cpu_put(kernels, j->dkv, at, head.out, j->Dh);
+        kernels->scale_add(head.out, head.dctx, p[t], NULL, j->Dh);
+        vitro_cpu_put(kernels, j->dkv, at + j->D, head.out, j->Dh);
     }
-    mix(j, j->dq + at, dp, k);
+    mix(j, head.out, dp, head.k);
+    vitro_cpu_put(kernels, j->dq, head.at, head.out, j->Dh);
 }
 
 typedef void HeadFn(const Job *j, int64_t b, int64_t h, float *scratch);
 
 static VitroStatus each_head(VitroDevice *dev, const Job *job, int64_t batch, int rows, HeadFn *fn)
 {
-    const int64_t heads = batch * job->H, each = rows * job->row;
+    const int64_t heads = batch * job->H, each = head_floats(job, rows);
     void *memory = NULL;
     VITRO_TRY(
         vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(dev->threads * each) * sizeof(float)));
@@ -122,7 +162,7 @@ VitroStatus vitro_cpu_attention_cls(VitroDevice *dev, VitroTensor ctx, VitroTens
                                     VitroTensor q, VitroTensor kv, const VitroAttentionShape *shape)
 {
     Job job = make_job(dev, q, kv, shape);
-    job.out = ctx.data;
+    job.out = ctx;
     job.lse = lse.data;
     return each_head(dev, &job, kv.dim[0], 1, forward_head);
 }
@@ -133,10 +173,10 @@ VitroStatus vitro_cpu_attention_cls_backward(VitroDevice *dev, VitroTensor dq, V
                                              const VitroAttentionShape *shape)
 {
     Job job = make_job(dev, q, kv, shape);
-    job.dq = dq.data;
-    job.dkv = dkv.data;
-    job.ctx = ctx.data;
-    job.dctx = dctx.data;
+    job.dq = dq;
+    job.dkv = dkv;
+    job.ctx = ctx;
+    job.dctx = dctx;
     job.lse = lse.data;
     return each_head(dev, &job, kv.dim[0], 3, backward_head);
 }

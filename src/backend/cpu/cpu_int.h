@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the fast CPU back end share. OpenMP deals out rows or heads, oneDNN computes
- * the products of linear layers, kernels/ everything else. */
+/* What the files of the fast CPU back end share. OpenMP deals out rows, heads or tiles, the loops
+ * over numbers are in kernels/. */
 #ifndef VITRO_BACKEND_CPU_CPU_INT_H
 #define VITRO_BACKEND_CPU_CPU_INT_H
 
 #include "backend/backend.h"
-#include "backend/cpu/onednn.h"
 #include "backend/cpu/scratch.h"
 #include "kernels/kernels.h"
 
 typedef struct VitroCpu {
-    const VitroKernels *kernels;
-    VitroOnednn *onednn;
+    VitroKernels table;
+    const VitroKernels *kernels; /* the same */
+    int64_t cache_words;         /* of a's rows in a product's block: most of the second level */
 } VitroCpu;
 
 static inline const VitroCpu *vitro_cpu(const VitroDevice *dev)
@@ -35,12 +35,26 @@ static inline int64_t vitro_cpu_pieces(int64_t rows)
     return n < 1 ? 1 : n > 64 ? 64 : n;
 }
 
+static inline int64_t vitro_round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static inline float *vitro_f32_at(VitroTensor t, int64_t element)
+{
+    return (float *)t.data + element;
+}
+
+/* n elements of t from or to float32, whatever t's dtype (F32 or BF16); `from` may lie in t. */
+void vitro_cpu_put(const VitroKernels *kernels, VitroTensor t, int64_t at, const float *from,
+                   int64_t n);
+void vitro_cpu_get(const VitroKernels *kernels, float *to, VitroTensor t, int64_t at, int64_t n);
+
 /* The key of sample b's dropout words. */
 VitroDropKey vitro_cpu_drop_key(const VitroDropout *d, int64_t b);
 
 /* The ops: see backend.h. */
-VitroStatus vitro_cpu_weight_prepare(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
-                                     int passes);
+VitroStatus vitro_cpu_weight_prepare(VitroDevice *dev, VitroWeight *weight, int64_t max_rows);
 VitroStatus vitro_cpu_weight_refresh(VitroDevice *dev, VitroWeight *weight);
 void vitro_cpu_weight_release(VitroDevice *dev, VitroWeight *weight);
 VitroStatus vitro_cpu_linear(VitroDevice *dev, VitroTensor y, VitroTensor x,

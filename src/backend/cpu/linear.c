@@ -1,52 +1,175 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linear layers: oneDNN's products with weights packed beforehand, and what follows a product
- * either fused into it or as one pass over the rows. */
+/* Linear layers: products whose finished tiles go through the epilogue while they are in the
+ * first-level cache. */
 #include "backend/cpu/cpu_int.h"
 
+#include "backend/cpu/product.h"
 #include "base/alloc.h"
 
 #include <assert.h>
+#include <math.h>
+#include <omp.h>
 #include <string.h>
 
 struct VitroPrepared {
-    VitroPacked *forward;  /* w^T, for x w^T */
-    VitroPacked *backward; /* w, for dy w; NULL, like the other, where oneDNN takes w as it is */
-    int passes;            /* that have been prepared for */
+    VitroPanels *forward; /* w^T, for x w^T */
 };
 
-/* ---- packed weights --------------------------------------------------------------------------
+/* ---- operands ----------------------------------------------------------------------------------
  */
 
-VitroStatus vitro_cpu_weight_prepare(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
-                                     int passes)
+/* The words in which products of this device see weights and activations; bytes serve forward
+ * products of prepared weights only. */
+static VitroDot dot_of(const VitroDevice *dev)
 {
-    VitroOnednn *onednn = vitro_cpu(dev)->onednn;
-    const int64_t N = weight->w.dim[0], K = weight->w.dim[1];
-    if (!weight->prepared) {
-        weight->prepared = vitro_calloc(1, sizeof *weight->prepared);
-        if (!weight->prepared)
-            return VITRO_NOMEM;
+    return dev->precision == VITRO_FP32 ? VITRO_DOT_F32 : VITRO_DOT_BF16;
+}
+
+typedef struct Operand {
+    const void *a;
+    int64_t stride; /* bytes between rows */
+    float *scale;   /* U8S8 */
+    int32_t *zero;
+} Operand;
+
+static VitroStatus bytes_operand(Operand *out, VitroDevice *dev, VitroTensor x)
+{
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    const int64_t M = vitro_tensor_rows(&x), K = vitro_tensor_cols(&x);
+    const int64_t stride = vitro_row_stride((K + 3) / 4), wide = vitro_round_up(K, 16);
+    const size_t numbers = (size_t)vitro_round_up(M, 16) * 4;
+    const size_t bytes = (size_t)(M * stride) + 2 * numbers;
+    void *memory = NULL;
+    const size_t row_bytes = (size_t)(dev->threads * wide) * sizeof(float);
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OPERAND, bytes + row_bytes));
+    uint8_t *to = memory;
+    *out = (Operand){.a = to,
+                     .stride = stride,
+                     .scale = (float *)(void *)(to + M * stride),
+                     .zero = (int32_t *)(void *)(to + (size_t)(M * stride) + numbers)};
+    float *rows = (float *)(void *)(to + bytes);
+    PARALLEL(M * K)
+    for (int64_t m = 0; m < M; m++) {
+        const float *row = (float *)x.data + m * K;
+        if (x.dtype == VITRO_BF16) {
+            float *wider = rows + omp_get_thread_num() * wide;
+            kernels->from_bf16(wider, (uint16_t *)x.data + m * K, K);
+            row = wider;
+        }
+        kernels->to_u8(to + m * stride, out->scale + m, out->zero + m, row, K);
+        memset(to + m * stride + K, 0, (size_t)(stride - K));
     }
-    VitroPrepared *p = weight->prepared;
-    /* Once for each pass, whatever came of it: other threads may be computing with it by now. */
-    if (passes & ~p->passes & VITRO_PREPARE_FORWARD)
-        VITRO_TRY(vitro_onednn_pack(onednn, &p->forward, max_rows, N, K, weight->w.data, true));
-    p->passes |= passes & VITRO_PREPARE_FORWARD;
-    if (passes & ~p->passes & VITRO_PREPARE_BACKWARD)
-        VITRO_TRY(vitro_onednn_pack(onednn, &p->backward, max_rows, K, N, weight->w.data, false));
-    p->passes |= passes & VITRO_PREPARE_BACKWARD;
     return VITRO_OK;
+}
+
+/* x's rows as words of `dot`: where they lie, or brought into that form. */
+static VitroStatus make_operand(Operand *out, VitroDevice *dev, VitroTensor x, VitroDot dot)
+{
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    const int64_t M = vitro_tensor_rows(&x), K = vitro_tensor_cols(&x);
+    if (dot == VITRO_DOT_U8S8)
+        return bytes_operand(out, dev, x);
+    const VitroWords w = vitro_words_along(x, dot);
+    if (w.kind == VITRO_WORDS_AS_THEY_ARE && K % w.per_word == 0) {
+        *out = (Operand){.a = x.data, .stride = w.stride};
+        return VITRO_OK;
+    }
+    const int64_t depth = (K + w.per_word - 1) / w.per_word, stride = vitro_row_stride(depth);
+    void *memory = NULL;
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OPERAND, (size_t)(M * stride)));
+    PARALLEL(M * K)
+    for (int64_t m = 0; m < M; m++)
+        kernels->words((uint32_t *)(void *)((uint8_t *)memory + m * stride), 0, &w, m, 1, 0, depth);
+    *out = (Operand){.a = memory, .stride = stride};
+    return VITRO_OK;
+}
+
+/* x's columns as rows of words. */
+static VitroStatus make_turned_operand(Operand *out, VitroDevice *dev, VitroTensor x, VitroDot dot)
+{
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    enum { STRIP = 64 };
+    const VitroWords w = vitro_words_over(x, dot);
+    const int64_t depth = (w.rows + (dot == VITRO_DOT_BF16)) / vitro_dot_per_word(dot);
+    const int64_t stride = vitro_row_stride(depth), strips = (w.cols + STRIP - 1) / STRIP;
+    void *memory = NULL;
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OPERAND, (size_t)(w.cols * stride)));
+    PARALLEL(w.rows * w.cols)
+    for (int64_t s = 0; s < strips; s++) {
+        const int64_t first = s * STRIP, left = w.cols - first, n = left < STRIP ? left : STRIP;
+        uint32_t *to = (uint32_t *)(void *)((uint8_t *)memory + first * stride);
+        kernels->words_transposed(to, stride / 4, &w, 0, depth, first, n);
+    }
+    *out = (Operand){.a = memory, .stride = stride};
+    return VITRO_OK;
+}
+
+/* ---- weights prepared for the forward product ------------------------------------------------ */
+
+static VitroB forward_b(VitroTensor w, VitroDot dot)
+{
+    return (VitroB){.words = vitro_words_along(w, dot), .transposed = true};
+}
+
+/* What bytes of w's rows are to be multiplied with: 127 / the largest magnitude. */
+static void byte_factors(VitroDevice *dev, float *factor, float *scale, VitroTensor w)
+{
+    const int64_t N = w.dim[0], K = w.dim[1];
+    PARALLEL(N * K)
+    for (int64_t n = 0; n < N; n++) {
+        const float *row = (float *)w.data + n * K;
+        float most = 0;
+        for (int64_t k = 0; k < K; k++) {
+            const float size = fabsf(row[k]);
+            most = size > most ? size : most;
+        }
+        factor[n] = most > 0 ? 127.0f / most : 0.0f;
+        scale[n] = most / 127.0f;
+    }
+}
+
+static VitroStatus pack_forward(VitroDevice *dev, VitroPrepared *p, const VitroWeight *weight)
+{
+    const bool bytes = dev->precision == VITRO_PRECISION_INT8 && !weight->wide;
+    const VitroDot dot = bytes ? VITRO_DOT_U8S8 : dot_of(dev);
+    VitroB b = forward_b(weight->w, dot);
+    if (!bytes)
+        return p->forward ? vitro_panels_fill(dev, p->forward, &b)
+                          : vitro_panels_create(&p->forward, dev, dot, &b);
+    const int64_t N = weight->w.dim[0];
+    void *factors = NULL;
+    VITRO_TRY(vitro_scratch(&factors, VITRO_SCRATCH_OP, (size_t)(2 * N) * sizeof(float)));
+    float *factor = factors, *scale = factor + N;
+    byte_factors(dev, factor, scale, weight->w);
+    b.words.kind = VITRO_WORDS_S8_OF_F32;
+    b.words.factor = factor;
+    if (!p->forward)
+        VITRO_TRY(vitro_panels_create(&p->forward, dev, dot, &b));
+    else
+        VITRO_TRY(vitro_panels_fill(dev, p->forward, &b));
+    memcpy(p->forward->scale, scale, (size_t)N * sizeof *scale);
+    return VITRO_OK;
+}
+
+VitroStatus vitro_cpu_weight_prepare(VitroDevice *dev, VitroWeight *weight, int64_t max_rows)
+{
+    (void)max_rows;       /* panels serve any number of rows */
+    if (weight->prepared) /* other threads may be computing with it by now */
+        return VITRO_OK;
+    VitroPrepared *p = vitro_calloc(1, sizeof *p);
+    if (!p)
+        return VITRO_NOMEM;
+    VitroStatus st = pack_forward(dev, p, weight);
+    if (st == VITRO_OK)
+        weight->prepared = p;
+    else
+        vitro_free(p);
+    return st;
 }
 
 VitroStatus vitro_cpu_weight_refresh(VitroDevice *dev, VitroWeight *weight)
 {
-    VitroOnednn *onednn = vitro_cpu(dev)->onednn;
-    VitroPrepared *p = weight->prepared;
-    if (p && p->forward)
-        VITRO_TRY(vitro_onednn_repack(onednn, p->forward));
-    if (p && p->backward)
-        VITRO_TRY(vitro_onednn_repack(onednn, p->backward));
-    return VITRO_OK;
+    return weight->prepared ? pack_forward(dev, weight->prepared, weight) : VITRO_OK;
 }
 
 void vitro_cpu_weight_release(VitroDevice *dev, VitroWeight *weight)
@@ -54,8 +177,7 @@ void vitro_cpu_weight_release(VitroDevice *dev, VitroWeight *weight)
     (void)dev;
     if (!weight->prepared)
         return;
-    vitro_onednn_unpack(weight->prepared->forward);
-    vitro_onednn_unpack(weight->prepared->backward);
+    vitro_panels_free(weight->prepared->forward);
     vitro_free(weight->prepared);
     weight->prepared = NULL;
 }
@@ -63,107 +185,143 @@ void vitro_cpu_weight_release(VitroDevice *dev, VitroWeight *weight)
 /* ---- epilogues ---------------------------------------------------------------------------------
  */
 
-/* Rows are worked on in pieces that stay in the first-level cache between the steps. */
-enum { PIECE = 1024 };
+/* What the functions on tiles and rows need: an epilogue and where its result goes. */
+typedef struct Finish {
+    const VitroKernels *kernels;
+    const VitroEpilogue *e; /* NULL: none */
+    const float *path;      /* [samples]: drop path's scale of each; NULL: 1 */
+    VitroTensor out;
+    int64_t cols;
+} Finish;
 
-/* 0 where the sample's branch is dropped, else what scales it; 1 without drop path. */
-static float path_scale(const VitroKernels *kernels, const VitroEpilogue *e, int64_t sample)
+/* 0 where a sample's branch is dropped, else what scales it, for all samples of M rows; *out stays
+ * NULL without drop path. */
+static VitroStatus path_scales(const float **out, VitroDevice *dev, const VitroEpilogue *e,
+                               int64_t M)
 {
-    if (!vitro_dropout_on(&e->path))
-        return 1.0f;
-    const VitroDropKey key = vitro_cpu_drop_key(&e->path, sample);
-    float scale = 1.0f;
-    kernels->dropout(&scale, &scale, 1, 0, &key);
-    return scale;
+    *out = NULL;
+    if (!e || !vitro_dropout_on(&e->path))
+        return VITRO_OK;
+    const int64_t samples = (M + e->rows_per_sample - 1) / e->rows_per_sample;
+    void *memory = NULL;
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_PATH, (size_t)samples * sizeof(float)));
+    float *scale = memory;
+    for (int64_t b = 0; b < samples; b++) {
+        const VitroDropKey key = vitro_cpu_drop_key(&e->path, b);
+        scale[b] = 1.0f;
+        vitro_cpu(dev)->kernels->dropout(scale + b, scale + b, 1, 0, &key);
+    }
+    *out = scale;
+    return VITRO_OK;
 }
 
-/* y = path(dropout(act(pre))) + residual, one row; pre may be y, and so may residual if pre is not.
- */
-static void epilogue_row(const VitroKernels *kernels, float *y, const float *pre, int64_t N,
-                         const VitroEpilogue *e, int64_t row)
+static void drop_row(const Finish *f, float *x, int64_t row, int64_t col, int64_t n)
 {
-    const int64_t sample = row / e->rows_per_sample;
-    const uint64_t first = (uint64_t)(row % e->rows_per_sample) * (uint64_t)N;
-    const float *residual = e->residual.data ? (float *)e->residual.data + row * N : NULL;
-    const float scale = path_scale(kernels, e, sample);
-    const bool drop = vitro_dropout_on(&e->dropout);
-    const VitroDropKey key = drop ? vitro_cpu_drop_key(&e->dropout, sample) : (VitroDropKey){0};
+    const VitroEpilogue *e = f->e;
+    const int64_t T = e->rows_per_sample;
+    const VitroDropKey key = vitro_cpu_drop_key(&e->dropout, row / T);
+    f->kernels->dropout(x, x, n, (uint64_t)(row % T * f->cols + col), &key);
+}
 
-    float piece[PIECE];
-    for (int64_t c = 0; c < N; c += PIECE) {
-        const int64_t n = N - c < PIECE ? N - c : PIECE;
-        const float *from = pre + c;
-        float *to = residual ? piece : y + c;
-        if (e->act != VITRO_ACT_NONE) {
-            kernels->act(to, from, n, e->act);
-            from = to;
-        }
-        if (drop) {
-            kernels->dropout(to, from, n, first + (uint64_t)c, &key);
-            from = to;
-        }
-        if (residual || scale != 1.0f || from != y + c)
-            kernels->scale_add(y + c, from, scale, residual ? residual + c : NULL, n);
+/* y = path(dropout(act(x w^T + b))) + residual */
+static void finish_forward(const void *user, float *tile, int64_t row, int64_t rows, int64_t col,
+                           int64_t cols)
+{
+    const Finish *f = user;
+    const VitroEpilogue *e = f->e;
+    if (e->pre.data)
+        for (int64_t r = 0; r < rows; r++)
+            vitro_cpu_put(f->kernels, e->pre, (row + r) * f->cols + col, tile + r * VITRO_PANEL,
+                          cols);
+    if (e->act != VITRO_ACT_NONE && f->out.dtype == VITRO_BF16)
+        f->kernels->act_narrow(tile, tile, rows * VITRO_PANEL, e->act);
+    else if (e->act != VITRO_ACT_NONE)
+        f->kernels->act(tile, tile, rows * VITRO_PANEL, e->act);
+    const bool drop = vitro_dropout_on(&e->dropout);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t at = (row + r) * f->cols + col;
+        const float scale = f->path ? f->path[(row + r) / e->rows_per_sample] : 1.0f;
+        float *x = tile + r * VITRO_PANEL;
+        if (drop)
+            drop_row(f, x, row + r, col, cols);
+        if (e->residual.data || scale != 1.0f)
+            f->kernels->scale_add(f->out.dtype == VITRO_F32 ? vitro_f32_at(f->out, at) : x, x,
+                                  scale, e->residual.data ? vitro_f32_at(e->residual, at) : NULL,
+                                  cols);
+        else
+            vitro_cpu_put(f->kernels, f->out, at, x, cols);
+        if (f->out.dtype != VITRO_F32 && (e->residual.data || scale != 1.0f))
+            vitro_cpu_put(f->kernels, f->out, at, x, cols);
     }
 }
 
-static void epilogue_rows(VitroDevice *dev, float *y, const float *pre, int64_t M, int64_t N,
-                          const VitroEpilogue *e)
+/* A row's piece of a gradient in x, taken back through path, dropout and activation. */
+static void back_row(const Finish *f, float *x, int64_t row, int64_t col, int64_t n)
 {
-    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
-    PARALLEL(M * N)
-    for (int64_t row = 0; row < M; row++)
-        epilogue_row(kernels, y + row * N, pre + row * N, N, e, row);
+    enum { PIECE = 1024 };
+    const VitroEpilogue *e = f->e;
+    assert(n <= PIECE);
+    const float scale = f->path ? f->path[row / e->rows_per_sample] : 1.0f;
+    if (scale != 1.0f)
+        f->kernels->scale_add(x, x, scale, NULL, n);
+    if (vitro_dropout_on(&e->dropout))
+        drop_row(f, x, row, col, n);
+    if (e->act == VITRO_ACT_NONE)
+        return;
+    const int64_t at = row * f->cols + col;
+    float wide[PIECE];
+    if (e->pre.dtype == VITRO_F32) {
+        f->kernels->act_backward(x, x, vitro_f32_at(e->pre, at), n, e->act);
+        return;
+    }
+    vitro_cpu_get(f->kernels, wide, e->pre, at, n);
+    f->kernels->act_backward_narrow(x, x, wide, n, e->act);
 }
 
-static void epilogue_backward_row(const VitroKernels *kernels, float *dpre, const float *dy,
-                                  int64_t N, const VitroEpilogue *e, int64_t row)
+/* dx = dy w, further back through the epilogue that made x. */
+static void finish_backward(const void *user, float *tile, int64_t row, int64_t rows, int64_t col,
+                            int64_t cols)
 {
-    const int64_t sample = row / e->rows_per_sample;
-    const uint64_t first = (uint64_t)(row % e->rows_per_sample) * (uint64_t)N;
-    const float *pre = e->pre.data ? (float *)e->pre.data + row * N : NULL;
-    const float scale = path_scale(kernels, e, sample);
-    const bool drop = vitro_dropout_on(&e->dropout);
-    const VitroDropKey key = drop ? vitro_cpu_drop_key(&e->dropout, sample) : (VitroDropKey){0};
-
-    for (int64_t c = 0; c < N; c += PIECE) {
-        const int64_t n = N - c < PIECE ? N - c : PIECE;
-        const float *from = dy + c;
-        float *to = dpre + c;
-        if (scale != 1.0f) {
-            kernels->scale_add(to, from, scale, NULL, n);
-            from = to;
-        }
-        if (drop) {
-            kernels->dropout(to, from, n, first + (uint64_t)c, &key);
-            from = to;
-        }
-        if (e->act != VITRO_ACT_NONE)
-            kernels->act_backward(to, from, pre + c, n, e->act);
-        else if (from != to)
-            memcpy(to, from, (size_t)n * sizeof *to);
+    const Finish *f = user;
+    for (int64_t r = 0; r < rows; r++) {
+        float *x = tile + r * VITRO_PANEL;
+        if (f->e)
+            back_row(f, x, row + r, col, cols);
+        vitro_cpu_put(f->kernels, f->out, (row + r) * f->cols + col, x, cols);
     }
 }
 
-static bool has_backward(const VitroEpilogue *e)
+/* dw += dy^T x */
+static void finish_gradient(const void *user, float *tile, int64_t row, int64_t rows, int64_t col,
+                            int64_t cols)
 {
-    return e->act != VITRO_ACT_NONE || vitro_dropout_on(&e->dropout) || vitro_dropout_on(&e->path);
+    const Finish *f = user;
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = vitro_f32_at(f->out, (row + r) * f->cols + col);
+        f->kernels->scale_add(to, tile + r * VITRO_PANEL, 1.0f, to, cols);
+    }
 }
 
 VitroStatus vitro_cpu_epilogue_backward(VitroDevice *dev, VitroTensor dpre, VitroTensor dy,
                                         const VitroEpilogue *e)
 {
+    enum { PIECE = 1024 }; /* in the first-level cache between the steps */
     assert(e->act == VITRO_ACT_NONE || e->pre.data);
     assert(e->rows_per_sample > 0);
-    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
     const int64_t M = vitro_tensor_rows(&dy), N = vitro_tensor_cols(&dy);
-    float *to = dpre.data;
-    const float *from = dy.data;
-    if (to == from && !has_backward(e))
+    if (dpre.data == dy.data && !vitro_epilogue_changes_gradient(e))
         return VITRO_OK;
+    Finish f = {.kernels = vitro_cpu(dev)->kernels, .e = e, .out = dpre, .cols = N};
+    VITRO_TRY(path_scales(&f.path, dev, e, M));
     PARALLEL(M * N)
     for (int64_t row = 0; row < M; row++)
-        epilogue_backward_row(kernels, to + row * N, from + row * N, N, e, row);
+        for (int64_t c = 0; c < N; c += PIECE) {
+            const int64_t n = N - c < PIECE ? N - c : PIECE;
+            float x[PIECE];
+            vitro_cpu_get(f.kernels, x, dy, row * N + c, n);
+            back_row(&f, x, row, c, n);
+            vitro_cpu_put(f.kernels, dpre, row * N + c, x, n);
+        }
     return VITRO_OK;
 }
 
@@ -176,81 +334,105 @@ VitroStatus vitro_cpu_linear(VitroDevice *dev, VitroTensor y, VitroTensor x,
     const int64_t M = vitro_tensor_rows(&x), N = weight->w.dim[0], K = weight->w.dim[1];
     assert(vitro_tensor_cols(&x) == K && vitro_tensor_rows(&y) == M);
     assert(vitro_tensor_cols(&y) == N && e->rows_per_sample > 0);
-    VitroMatmul mm = {.m = M,
-                      .n = N,
-                      .k = K,
-                      .dst = y.data,
-                      .a = x.data,
-                      .b = weight->w.data,
-                      .b_transposed = true,
-                      .packed = weight->prepared ? weight->prepared->forward : NULL,
-                      .bias = weight->b.data};
-    const bool drops = vitro_dropout_on(&e->dropout) || vitro_dropout_on(&e->path);
-    if (!e->pre.data && !drops) { /* inference, and whatever has no activation: all in one */
-        mm.act = e->act;
-        mm.residual = e->residual.data;
-        return vitro_onednn_matmul(vitro_cpu(dev)->onednn, &mm);
-    }
-    if (e->pre.data) {
-        mm.dst = e->pre.data;
-    } else if (e->residual.data == y.data) { /* y is still needed */
-        void *product = NULL;
-        VITRO_TRY(vitro_scratch(&product, VITRO_SCRATCH_OP, (size_t)(M * N) * sizeof(float)));
-        mm.dst = product;
-    }
-    VITRO_TRY(vitro_onednn_matmul(vitro_cpu(dev)->onednn, &mm));
-    epilogue_rows(dev, y.data, mm.dst, M, N, e);
-    return VITRO_OK;
+    const VitroPanels *panels = weight->prepared ? weight->prepared->forward : NULL;
+    const VitroDot dot = panels ? panels->dot : dot_of(dev);
+    const VitroB b = forward_b(weight->w, dot);
+    Finish f = {.kernels = vitro_cpu(dev)->kernels, .e = e, .out = y, .cols = N};
+    Operand a;
+    VITRO_TRY(path_scales(&f.path, dev, e, M));
+    VITRO_TRY(make_operand(&a, dev, x, dot));
+    const int per_word = vitro_dot_per_word(dot);
+    return vitro_product(dev, &(VitroProduct){.dot = dot,
+                                              .rows = M,
+                                              .cols = N,
+                                              .depth = (K + per_word - 1) / per_word,
+                                              .a = a.a,
+                                              .a_stride = a.stride,
+                                              .a_scale = a.scale,
+                                              .a_zero = a.zero,
+                                              .panels = panels,
+                                              .b = &b,
+                                              .bias = weight->b.data,
+                                              .finish = finish_forward,
+                                              .user = &f});
 }
 
 /* db[N] += the rows of dy[M,N], in pieces of rows whose sums are then added in order. */
-static VitroStatus add_bias_gradient(VitroDevice *dev, float *db, const float *dy, int64_t M,
-                                     int64_t N)
+static VitroStatus add_bias_gradient(VitroDevice *dev, float *db, VitroTensor dy)
 {
     const VitroKernels *kernels = vitro_cpu(dev)->kernels;
-    const int64_t pieces = vitro_cpu_pieces(M);
+    const int64_t M = vitro_tensor_rows(&dy), N = vitro_tensor_cols(&dy);
+    const int64_t pieces = vitro_cpu_pieces(M), row = vitro_round_up(N, 16);
     void *memory = NULL;
-    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(pieces * N) * sizeof(float)));
-    float *partial = memory;
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OP,
+                            (size_t)((pieces + dev->threads) * row) * sizeof(float)));
+    float *partial = memory, *wide = partial + pieces * row;
     PARALLEL(M * N)
     for (int64_t i = 0; i < pieces; i++) {
         const int64_t first = i * M / pieces, end = (i + 1) * M / pieces;
-        memset(partial + i * N, 0, (size_t)N * sizeof *partial);
-        kernels->add_rows(partial + i * N, dy + first * N, N, end - first, N);
+        float *sum = partial + i * row, *x = wide + omp_get_thread_num() * row;
+        memset(sum, 0, (size_t)N * sizeof *sum);
+        if (dy.dtype == VITRO_F32) {
+            kernels->add_rows(sum, vitro_f32_at(dy, first * N), N, end - first, N);
+            continue;
+        }
+        for (int64_t m = first; m < end; m++) {
+            vitro_cpu_get(kernels, x, dy, m * N, N);
+            kernels->add_rows(sum, x, N, 1, N);
+        }
     }
-    kernels->add_rows(db, partial, N, pieces, N);
+    kernels->add_rows(db, partial, row, pieces, N);
     return VITRO_OK;
+}
+
+/* dw[N,K] += dpre^T[N,M] x[M,K] */
+static VitroStatus add_weight_gradient(VitroDevice *dev, VitroTensor dw, VitroTensor dpre,
+                                       VitroTensor x)
+{
+    const VitroDot dot = dot_of(dev);
+    const VitroB b = {.words = vitro_words_over(x, dot)};
+    const Finish f = {.kernels = vitro_cpu(dev)->kernels, .out = dw, .cols = dw.dim[1]};
+    const int per_word = vitro_dot_per_word(dot);
+    Operand a;
+    VITRO_TRY(make_turned_operand(&a, dev, dpre, dot));
+    return vitro_product(dev,
+                         &(VitroProduct){.dot = dot,
+                                         .rows = dw.dim[0],
+                                         .cols = dw.dim[1],
+                                         .depth = (vitro_tensor_rows(&x) + per_word - 1) / per_word,
+                                         .a = a.a,
+                                         .a_stride = a.stride,
+                                         .b = &b,
+                                         .finish = finish_gradient,
+                                         .user = &f});
 }
 
 VitroStatus vitro_cpu_linear_backward(VitroDevice *dev, VitroTensor dx, const VitroWeight *grad,
                                       VitroTensor dpre, VitroTensor x, const VitroWeight *weight,
                                       const VitroEpilogue *through)
 {
-    VitroOnednn *onednn = vitro_cpu(dev)->onednn;
     const int64_t M = vitro_tensor_rows(&dpre), N = weight->w.dim[0], K = weight->w.dim[1];
     assert(vitro_tensor_cols(&dpre) == N);
-    if (grad && grad->w.data) { /* dw[N,K] += dpre^T[N,M] x[M,K] */
-        const VitroMatmul dw = {.m = N,
-                                .n = K,
-                                .k = M,
-                                .dst = grad->w.data,
-                                .a = dpre.data,
-                                .a_transposed = true,
-                                .b = x.data,
-                                .residual = grad->w.data};
-        VITRO_TRY(vitro_onednn_matmul(onednn, &dw));
-    }
+    if (grad && grad->w.data)
+        VITRO_TRY(add_weight_gradient(dev, grad->w, dpre, x));
     if (grad && grad->b.data)
-        VITRO_TRY(add_bias_gradient(dev, grad->b.data, dpre.data, M, N));
+        VITRO_TRY(add_bias_gradient(dev, grad->b.data, dpre));
     if (!dx.data)
         return VITRO_OK;
-    const VitroMatmul mm = {.m = M,
-                            .n = K,
-                            .k = N,
-                            .dst = dx.data,
-                            .a = dpre.data,
-                            .b = weight->w.data,
-                            .packed = weight->prepared ? weight->prepared->backward : NULL};
-    VITRO_TRY(vitro_onednn_matmul(onednn, &mm));
-    return through ? vitro_cpu_epilogue_backward(dev, dx, dx, through) : VITRO_OK;
+    const VitroDot dot = dot_of(dev);
+    const VitroB b = {.words = vitro_words_over(weight->w, dot)};
+    const int per_word = vitro_dot_per_word(dot);
+    Finish f = {.kernels = vitro_cpu(dev)->kernels, .e = through, .out = dx, .cols = K};
+    Operand a;
+    VITRO_TRY(path_scales(&f.path, dev, through, M));
+    VITRO_TRY(make_operand(&a, dev, dpre, dot));
+    return vitro_product(dev, &(VitroProduct){.dot = dot,
+                                              .rows = M,
+                                              .cols = K,
+                                              .depth = (N + per_word - 1) / per_word,
+                                              .a = a.a,
+                                              .a_stride = a.stride,
+                                              .b = &b,
+                                              .finish = finish_backward,
+                                              .user = &f});
 }

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 /* ---- layer norm ------------------------------------------------------------------------------
@@ -14,11 +15,19 @@ VitroStatus vitro_cpu_layernorm(VitroDevice *dev, VitroTensor y, VitroTensor mea
 {
     const VitroKernels *kernels = vitro_cpu(dev)->kernels;
     const int64_t M = vitro_tensor_rows(&x), N = vitro_tensor_cols(&x);
+    const int64_t wide = vitro_round_up(N, 16);
+    void *memory = NULL; /* a row of float32 for each thread, where y is narrower */
+    VITRO_TRY(
+        vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(dev->threads * wide) * sizeof(float)));
     PARALLEL(M * N)
-    for (int64_t m = 0; m < M; m++)
-        kernels->layernorm((float *)y.data + m * N, mean.data ? (float *)mean.data + m : NULL,
+    for (int64_t m = 0; m < M; m++) {
+        float *row = y.dtype == VITRO_F32 ? vitro_f32_at(y, m * N)
+                                          : (float *)memory + omp_get_thread_num() * wide;
+        kernels->layernorm(row, mean.data ? (float *)mean.data + m : NULL,
                            rstd.data ? (float *)rstd.data + m : NULL, (float *)x.data + m * N,
                            gamma.data, beta.data, N, (float)eps);
+        vitro_cpu_put(kernels, y, m * N, row, N);
+    }
     return VITRO_OK;
 }
 

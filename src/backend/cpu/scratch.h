@@ -7,8 +7,10 @@
 #include "base/status.h"
 
 typedef enum VitroScratch {
-    VITRO_SCRATCH_OP,     /* an op's own */
-    VITRO_SCRATCH_ONEDNN, /* a primitive's, within an op */
+    VITRO_SCRATCH_OP,      /* an op's own */
+    VITRO_SCRATCH_OPERAND, /* a product's rows of a, in the form that it needs */
+    VITRO_SCRATCH_PATH,    /* drop path's scales */
+    VITRO_SCRATCH_THREADS, /* a product's threads' */
     VITRO_SCRATCH_COUNT
 } VitroScratch;
 

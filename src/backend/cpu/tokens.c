@@ -8,8 +8,8 @@ VitroStatus vitro_cpu_patchify(VitroDevice *dev, VitroTensor patches, VitroTenso
 {
     const int64_t B = images.dim[0], C = images.dim[1], H = images.dim[2], W = images.dim[3];
     const int64_t down = H / P, across = W / P, length = C * P * P;
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
     const float *from = images.data;
-    float *to = patches.data;
     PARALLEL(B * C * H * W)
     for (int64_t row = 0; row < B * down; row++) { /* of patches */
         const int64_t b = row / down, i = row % down;
@@ -17,8 +17,8 @@ VitroStatus vitro_cpu_patchify(VitroDevice *dev, VitroTensor patches, VitroTenso
             for (int64_t y = 0; y < P; y++) {
                 const float *line = from + ((b * C + c) * H + i * P + y) * W;
                 for (int64_t j = 0; j < across; j++)
-                    memcpy(to + (row * across + j) * length + (c * P + y) * P, line + j * P,
-                           (size_t)P * sizeof *to);
+                    vitro_cpu_put(kernels, patches, (row * across + j) * length + (c * P + y) * P,
+                                  line + j * P, P);
             }
     }
     return VITRO_OK;
@@ -83,8 +83,10 @@ VitroStatus vitro_cpu_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x)
 {
     (void)dev;
     const int64_t B = x.dim[0], T = x.dim[1], D = x.dim[2];
+    const size_t size = vitro_dtype_size(x.dtype);
     for (int64_t b = 0; b < B; b++)
-        memcpy((float *)cls.data + b * D, (float *)x.data + b * T * D, (size_t)D * sizeof(float));
+        memcpy((uint8_t *)cls.data + (size_t)(b * D) * size,
+               (uint8_t *)x.data + (size_t)(b * T * D) * size, (size_t)D * size);
     return VITRO_OK;
 }
 

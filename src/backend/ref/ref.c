@@ -72,10 +72,9 @@ static VitroStatus ref_sync(VitroDevice *dev)
 /* ---- products -------------------------------------------------------------------------------- */
 
 /* Weights are read as they are. */
-static VitroStatus ref_weight_prepare(VitroDevice *dev, VitroWeight *weight, int64_t max_rows,
-                                      int passes)
+static VitroStatus ref_weight_prepare(VitroDevice *dev, VitroWeight *weight, int64_t max_rows)
 {
-    (void)dev, (void)weight, (void)max_rows, (void)passes;
+    (void)dev, (void)weight, (void)max_rows;
     return VITRO_OK;
 }
 

@@ -20,7 +20,7 @@ transform="transform mean std interpolation crop-pct exif precision seed"
 has predict $model $transform class-indices top-k plot json logits batch-size dump-input
 has eval $model $transform data-path dataset split json confusion batch-size
 has convert list dtype names class-indices key-map num-heads mean
-has bench $model batch-size precision train freeze-layers json
+has bench $model batch-size precision train freeze-layers seconds profile json
 has summary $model batch-size freeze-layers list json attention dim heads tokens proj
 has train $model $transform data-path dataset download download-url epochs batch-size lr lrf freeze-layers
 "$VITRO" predict --weights nowhere.pth a.ppm --help | head -n 1
