@@ -123,7 +123,8 @@ typedef enum VitroMode {
 } VitroMode;
 
 /* Bytes, as a model and its predictor or trainer allocate them (each tensor on 64 bytes). Not in
- * it: copies of weights that a back end packs for its products, and workspace of its threads. */
+ * it: copies of weights that a back end packs for its products (an opened model has nothing else of
+ * them), and workspace of its threads. */
 typedef struct VitroMemory {
     int64_t params;
     int64_t activations; /* buffers that are not needed at the same time share memory */
@@ -238,6 +239,18 @@ typedef struct VitroLoadOptions {
  * `report` may be NULL. What is skipped counts as missing (as after `del weights_dict[key]`), never
  * as unexpected. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
+                                                        const VitroCheckpoint *ckpt,
+                                                        const VitroLoadOptions *options,
+                                                        VitroLoadReport *report);
+/* A model for inference alone, whose parameters are those of `ckpt`; arguments, report and errors
+ * as for vitro_model_create and vitro_model_load, and where options leave a parameter out it is 0.
+ * It takes about as much memory as a float32 file, where a model that is created and loaded takes
+ * three times that: the weights stay in the mapped file until the first predictor is created, which
+ * packs them from there, one by one (and so may give VITRO_E_FORMAT: a checksum that does not fit).
+ * The checkpoint is borrowed as the device is: both must outlive the model. What would change
+ * parameters (init, load, param_set, a trainer) gives VITRO_E_ARG; param_get and save work. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_open(VitroModel **out, VitroDevice *dev,
+                                                        const VitroConfig *cfg,
                                                         const VitroCheckpoint *ckpt,
                                                         const VitroLoadOptions *options,
                                                         VitroLoadReport *report);

@@ -70,10 +70,15 @@ struct VitroBackendOps {
 
     /* Makes *weight ready for many forward products of up to max_rows rows of x; an op takes a
      * weight that is not prepared, too. Once it is, calling again does nothing. After the elements
-     * of w changed: weight_refresh. */
+     * of w changed: weight_refresh. Where needs_source is there, w may lie in a mapped file:
+     * read-only, and aligned to no more than its elements. */
     VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows);
     VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
     void (*weight_release)(VitroDevice *dev, VitroWeight *weight);
+    /* Whether forward products of `weight`, which was prepared, still read the elements of w. Else
+     * w's memory may go (w.data is then NULL), and calling weight_prepare again does not look there
+     * either. NULL where products read w itself, in the device's memory. */
+    bool (*needs_source)(VitroDevice *dev, const VitroWeight *weight);
 
     /* y[M,N] = epilogue(x[M,K] w^T + b).  `weight` may have any rank-2 w. */
     VitroStatus (*linear)(VitroDevice *dev, VitroTensor y, VitroTensor x, const VitroWeight *weight,

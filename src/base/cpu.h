@@ -4,11 +4,12 @@
 #define VITRO_BASE_CPU_H
 
 typedef enum VitroCpuFlag {
-    VITRO_CPU_AVX2 = 1 << 0,        /* AVX2 and FMA */
+    VITRO_CPU_AVX2 = 1 << 0,        /* AVX2, FMA and F16C */
     VITRO_CPU_AVX512 = 1 << 1,      /* F, BW, DQ, VL */
     VITRO_CPU_AVX512_BF16 = 1 << 2, /* bf16 dot products */
     VITRO_CPU_AVX512_VNNI = 1 << 3, /* int8 dot products */
-    VITRO_CPU_AMX = 1 << 4          /* tile registers, bf16 and int8; the system lets us use them */
+    VITRO_CPU_AMX = 1 << 4,         /* tile registers, bf16 and int8; the system lets us use them */
+    VITRO_CPU_CLMUL = 1 << 5        /* products without carry: checksums */
 } VitroCpuFlag;
 
 /* The CPU's flags, AND the mask. The mask starts from the environment variable VITRO_CPU_MASK

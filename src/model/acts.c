@@ -157,7 +157,8 @@ static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode m
     Prepare p = {m->dev, max_batch};
     pthread_mutex_lock(&m->prepare_lock);
     set_training(m, mode, 1);
-    VitroStatus st = vitro_params_each_weight(&m->params, &m->cfg, false, prepare, &p);
+    VitroStatus st = m->origin ? vitro_model_each_origin(m, prepare, &p)
+                               : vitro_params_each_weight(&m->params, &m->cfg, false, prepare, &p);
     pthread_mutex_unlock(&m->prepare_lock);
     return st;
 }

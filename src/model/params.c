@@ -146,20 +146,62 @@ static void split_qkv(VitroAttentionParams *a)
     a->kv.b = vitro_tensor_part(b, D, 2 * D);
 }
 
+int64_t vitro_params_largest(const VitroParams *p)
+{
+    int64_t largest = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        int64_t n = vitro_tensor_count(p->list[i].slot);
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
+static void place(VitroTensor *t, uint8_t **at)
+{
+    t->data = *at;
+    *at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
+}
+
 void vitro_params_place_range(VitroParams *p, VitroParamRange range, VitroTensor flat)
 {
     uint8_t *at = flat.data;
-    for (int64_t i = range.first; i < range.end; i++) {
-        VitroTensor *t = p->list[i].slot;
-        t->data = at;
-        at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
-    }
+    for (int64_t i = range.first; i < range.end; i++)
+        place(p->list[i].slot, &at);
     split_qkv(&p->block[p->depth - 1].attn);
 }
 
 void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
 {
     vitro_params_place_range(p, (VitroParamRange){first, p->count}, flat);
+}
+
+int64_t vitro_params_small_count(const VitroParams *p)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->count; i++)
+        n += vitro_param_is_weight(&p->list[i]) ? 0 : padded(p->list[i].slot);
+    return n;
+}
+
+void vitro_params_place_small(VitroParams *p, VitroTensor flat)
+{
+    uint8_t *at = flat.data;
+    for (int64_t i = 0; i < p->count; i++)
+        if (!vitro_param_is_weight(&p->list[i]))
+            place(p->list[i].slot, &at);
+    split_qkv(&p->block[p->depth - 1].attn);
+}
+
+void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data)
+{
+    VitroAttentionParams *last = &p->block[p->depth - 1].attn;
+    e->slot->data = data;
+    if (e->slot != &last->qkv.w)
+        return;
+    if (data)
+        split_qkv(last);
+    else
+        last->q.w.data = last->kv.w.data = NULL; /* they keep their shapes */
 }
 
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
@@ -182,7 +224,7 @@ VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, boo
         VITRO_TRY(fn(user, &block->mlp.fc1, rows));
         VITRO_TRY(fn(user, &block->mlp.fc2, rows));
     }
-    if (p->pre_logits.w.data)
+    if (cfg->representation_size)
         VITRO_TRY(fn(user, &p->pre_logits, 1));
-    return p->head.w.data ? fn(user, &p->head, 1) : VITRO_OK;
+    return cfg->num_classes ? fn(user, &p->head, 1) : VITRO_OK;
 }

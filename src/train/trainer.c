@@ -49,6 +49,7 @@ static VitroStatus check_arguments(const VitroModel *m, const VitroTrainOptions 
                                    int64_t batches_per_epoch)
 {
     VITRO_TRY(vitro_train_options_validate(o));
+    VITRO_TRY(vitro_model_check_may_change(m));
     if (m->dev->precision == VITRO_PRECISION_INT8)
         return vitro_fail(VITRO_E_ARG, "int8 is for inference: a device that trains takes FP32 or "
                                        "BF16");
