@@ -85,6 +85,8 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
     if (cfg->patch_norm)
         add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
+    /* Where pixels come in and classes go out, bytes cost more digits than they save time. */
+    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = true;
     p->blocks_first = p->count;
     for (int i = 0; i < cfg->depth; i++)
         add_block(p, &p->block[i], t, cfg, i);
