@@ -58,9 +58,15 @@ VITRO_API int64_t vitro_checkpoint_count(const VitroCheckpoint *ckpt);
 VITRO_API const VitroTensorInfo *vitro_checkpoint_info(const VitroCheckpoint *ckpt, int64_t i);
 VITRO_API int64_t vitro_checkpoint_find(const VitroCheckpoint *ckpt, const char *name); /* or -1 */
 
+/* Floats may be kept as bytes: the elements [n,...] of an I8 tensor "x" stand for themselves times
+ * element n of the F32 tensor "x_scale". That one's index, or -1: tensor i is not I8, or has none.
+ */
+VITRO_API int64_t vitro_checkpoint_scale_of(const VitroCheckpoint *ckpt, int64_t i);
+
 /* Tensor i as contiguous float32, `out` of info->count elements (F16/BF16 widen exactly, F64 rounds
- * to nearest). The record's checksum is verified where the format has one.
- * Errors: VITRO_E_FORMAT, VITRO_E_UNSUPPORTED for a dtype that is no float. */
+ * to nearest, so does I8 times its scale). The record's checksum is verified where the format has
+ * one. Errors: VITRO_E_FORMAT (also of scales: wrong shape, negative, not finite),
+ * VITRO_E_UNSUPPORTED for a dtype that is no float, or I8 without scales, VITRO_E_NOMEM. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_read_f32(const VitroCheckpoint *ckpt,
                                                                  int64_t i, float *out);
 /* Tensor i as contiguous elements of its own dtype, info->count * vitro_dtype_size(dtype) bytes. */
@@ -110,7 +116,8 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_format_of(VitroCheckpoin
 
 /* Writes the tensors of `ckpt` in its order, and `metadata` (NULL: the checkpoint's own). Elements
  * keep their bits; but where `floats` is not NULL, floats are rounded to *floats (VITRO_F32, _F16
- * or _BF16) as PyTorch's to() does. `path` may be the checkpoint's own file. */
+ * or _BF16) as PyTorch's to() does, and so is what is kept as bytes, whose scales are left out.
+ * `path` may be the checkpoint's own file. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_convert(const VitroCheckpoint *ckpt,
                                                                 const char *path,
                                                                 VitroCheckpointFormat format,

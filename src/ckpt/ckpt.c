@@ -240,12 +240,15 @@ const VitroTensorInfo *vitro_checkpoint_info(const VitroCheckpoint *ckpt, int64_
     return &ckpt->tensor[i].info;
 }
 
-int64_t vitro_checkpoint_find(const VitroCheckpoint *ckpt, const char *name)
+int64_t vitro_ckpt_find_joined(const VitroCheckpoint *ckpt, const char *name, const char *end)
 {
     int64_t lo = 0, hi = ckpt->count;
+    const size_t n = strlen(name);
     while (lo < hi) {
         int64_t mid = lo + (hi - lo) / 2, i = ckpt->by_name[mid];
-        int c = strcmp(ckpt->tensor[i].info.name, name);
+        int c = strncmp(ckpt->tensor[i].info.name, name, n);
+        if (c == 0)
+            c = strcmp(ckpt->tensor[i].info.name + n, end);
         if (c == 0)
             return i;
         if (c < 0)
@@ -254,6 +257,11 @@ int64_t vitro_checkpoint_find(const VitroCheckpoint *ckpt, const char *name)
             hi = mid;
     }
     return -1;
+}
+
+int64_t vitro_checkpoint_find(const VitroCheckpoint *ckpt, const char *name)
+{
+    return vitro_ckpt_find_joined(ckpt, name, "");
 }
 
 const char *vitro_checkpoint_metadata(const VitroCheckpoint *ckpt)
@@ -351,6 +359,8 @@ VitroStatus vitro_checkpoint_read_raw(const VitroCheckpoint *ckpt, int64_t i, vo
 VitroStatus vitro_checkpoint_read_f32(const VitroCheckpoint *ckpt, int64_t i, float *out)
 {
     const VitroCkptTensor *t = &ckpt->tensor[i];
+    if (t->info.dtype == VITRO_I8)
+        return vitro_ckpt_read_scaled(ckpt, i, out);
     if (!vitro_dtype_is_float(t->info.dtype))
         return vitro_fail(VITRO_E_UNSUPPORTED, "%s: tensor \"%s\" is %s, not a float", ckpt->path,
                           t->info.name, vitro_dtype_name(t->info.dtype));

@@ -82,24 +82,36 @@ VitroStatus vitro_checkpoint_convert(const VitroCheckpoint *ckpt, const char *pa
                                      const char *metadata)
 {
     VitroStatus st = VITRO_E_NOMEM;
-    int64_t count = ckpt->count;
+    int64_t count = ckpt->count, written = 0;
     if (floats && *floats != VITRO_F32 && *floats != VITRO_F16 && *floats != VITRO_BF16)
         return vitro_fail(VITRO_E_ARG, "%s: floats can become F32, F16 or BF16, not %s", path,
                           vitro_dtype_name(*floats));
     VITRO_TRY(check_size(ckpt));
     VitroTensorSource *source = vitro_calloc((size_t)count, sizeof(*source));
     void **owned = vitro_calloc((size_t)count, sizeof(*owned));
-    if (!source || !owned)
+    bool *is_scale = vitro_calloc((size_t)count, sizeof(*is_scale));
+    if (!source || !owned || !is_scale)
         goto done;
+    for (int64_t i = 0; i < count && floats; i++) {
+        int64_t k = vitro_checkpoint_scale_of(ckpt, i);
+        if (k >= 0)
+            is_scale[k] = true;
+    }
     for (int64_t i = 0; i < count; i++) {
         VitroDtype dtype = ckpt->tensor[i].info.dtype;
-        VITRO_GOTO(load(&source[i], &owned[i], ckpt, i,
-                        floats && vitro_dtype_is_float(dtype) ? *floats : dtype));
+        bool to_float = vitro_dtype_is_float(dtype) || vitro_checkpoint_scale_of(ckpt, i) >= 0;
+        if (is_scale[i])
+            continue;
+        VITRO_GOTO(
+            load(&source[written], &owned[written], ckpt, i, floats && to_float ? *floats : dtype));
+        written++;
     }
-    st = vitro_checkpoint_write(path, format, source, count, metadata ? metadata : ckpt->metadata);
+    st =
+        vitro_checkpoint_write(path, format, source, written, metadata ? metadata : ckpt->metadata);
 done:
     for (int64_t i = 0; owned && i < count; i++)
         vitro_free(owned[i]);
+    vitro_free(is_scale);
     vitro_free(owned);
     vitro_free(source);
     return st;

@@ -91,6 +91,16 @@ bool vitro_ckpt_is_contiguous(const VitroCkptTensor *t);
  * inflated stays where it is. Nothing but speed and memory depends on it. */
 void vitro_ckpt_forget(const VitroCheckpoint *ckpt, int64_t i);
 
+/* The tensor whose name is `name` and `end` together, or -1. */
+int64_t vitro_ckpt_find_joined(const VitroCheckpoint *ckpt, const char *name, const char *end);
+
+/* scales.c: the scales of tensor i, which is I8: one for each element of dim[0], finite and not
+ * negative; the caller frees *out (vitro_free). Errors, which start with the path: there are none
+ * (VITRO_E_UNSUPPORTED), or others than that (VITRO_E_FORMAT). */
+VitroStatus vitro_ckpt_read_scales(float **out, const VitroCheckpoint *ckpt, int64_t i);
+/* vitro_checkpoint_read_f32 of such a tensor. */
+VitroStatus vitro_ckpt_read_scaled(const VitroCheckpoint *ckpt, int64_t i, float *out);
+
 bool vitro_ckpt_is_utf8(const char *text, size_t size); /* valid, and without NUL */
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 
 #include <assert.h>
+#include <math.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -96,4 +97,39 @@ void vitro_f32_to(void *restrict out, VitroDtype dtype, const float *restrict in
         CONVERT(uint16_t, float, vitro_bf16_from_f32(x));
     else if (dtype == VITRO_F64)
         CONVERT(double, float, x);
+}
+
+/* Magnitudes are compared as integers: they have the same order, and NaN comes last. */
+VitroByteRule vitro_byte_rule(const float *row, int64_t n)
+{
+    enum { LANES = 16 };
+    int32_t lane[LANES] = {0}, most = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            const int32_t size = (int32_t)(vitro_f32_bits(row[i + k]) & 0x7fffffff);
+            lane[k] = size > lane[k] ? size : lane[k];
+        }
+    for (; i < n; i++) {
+        const int32_t size = (int32_t)(vitro_f32_bits(row[i]) & 0x7fffffff);
+        lane[0] = size > lane[0] ? size : lane[0];
+    }
+    for (int k = 0; k < LANES; k++)
+        most = lane[k] > most ? lane[k] : most;
+    const float largest = vitro_f32_from_bits((uint32_t)most), factor = 127.0f / largest;
+    if (isfinite(largest) && !isfinite(factor))
+        return (VitroByteRule){0, 0}; /* zeros, or as good as that */
+    return (VitroByteRule){isfinite(factor) ? factor : 0, largest / 127.0f};
+}
+
+void vitro_bytes_from_f32(int8_t *out, const float *in, float factor, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (int8_t)lrintf(in[i] * factor);
+}
+
+void vitro_f32_from_bytes(float *out, const int8_t *in, float scale, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)in[i] * scale;
 }

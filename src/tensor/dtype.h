@@ -64,4 +64,20 @@ void vitro_f32_from(float *out, const void *in, VitroDtype dtype, int64_t n);
 /* n float32 to elements of a float dtype at `out`, which need not be aligned. */
 void vitro_f32_to(void *out, VitroDtype dtype, const float *in, int64_t n);
 
+/* ---- rows of floats as bytes -------------------------------------------------------------------
+ */
+
+/* Symmetric, without a zero point: byte = round(x * factor), and x is about byte * scale. */
+typedef struct VitroByteRule {
+    float factor; /* 127 / the largest magnitude; 0 where that is infinite or no number */
+    float scale;  /* the largest magnitude / 127; 0 where the factor overflowed and all bytes are 0;
+                   * infinite or NaN where an element is */
+} VitroByteRule;
+
+VitroByteRule vitro_byte_rule(const float *row, int64_t n);
+void vitro_bytes_from_f32(int8_t *out, const float *in, float factor, int64_t n);
+/* In order: `in` may lie in `out` where no float is written over a byte that is still to be read.
+ */
+void vitro_f32_from_bytes(float *out, const int8_t *in, float scale, int64_t n);
+
 #endif
