@@ -71,7 +71,8 @@ struct VitroBackendOps {
     /* Makes *weight ready for many forward products of up to max_rows rows of x; an op takes a
      * weight that is not prepared, too. Once it is, calling again does nothing. After the elements
      * of w changed: weight_refresh. Where needs_source is there, w may lie in a mapped file:
-     * read-only, and aligned to no more than its elements. */
+     * read-only, and aligned to no more than its elements; and on a device of precision INT8 a w
+     * that is not wide may be I8, which is prepared before it is used. */
     VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows);
     VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
     void (*weight_release)(VitroDevice *dev, VitroWeight *weight);

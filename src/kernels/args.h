@@ -38,10 +38,11 @@ typedef struct VitroPrepared VitroPrepared; /* a back end's own packed form of a
 
 /* A linear layer's parameters: y = x w^T + b. */
 typedef struct VitroWeight {
-    VitroTensor w;           /* [N,K] */
-    VitroTensor b;           /* [N], or absent */
-    int trained;             /* by so many trainers: never prepared while that is not 0 */
-    bool wide;               /* stays in bf16 where the device multiplies bytes */
+    VitroTensor w;     /* [N,K] of the device's dtype, or I8 */
+    VitroTensor b;     /* [N], or absent */
+    VitroTensor scale; /* [N] float32: row n of an I8 w stands for scale[n] w[n]; else absent */
+    int trained;       /* by so many trainers: never prepared while that is not 0 */
+    bool wide;         /* stays in bf16 where the device multiplies bytes */
     VitroPrepared *prepared; /* owned by the back end: weight_prepare .. weight_release */
 } VitroWeight;
 

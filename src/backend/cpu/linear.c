@@ -5,9 +5,9 @@
 
 #include "backend/cpu/product.h"
 #include "base/alloc.h"
+#include "tensor/dtype.h"
 
 #include <assert.h>
-#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -111,21 +111,21 @@ static VitroB forward_b(VitroTensor w, VitroDot dot)
     return (VitroB){.words = vitro_words_along(w, dot), .transposed = true};
 }
 
-/* What bytes of w's rows are to be multiplied with: 127 / the largest magnitude. */
-static void byte_factors(VitroDevice *dev, float *factor, float *scale, VitroTensor w)
+static void byte_rules(VitroDevice *dev, float *factor, float *scale, VitroTensor w)
 {
     const int64_t N = w.dim[0], K = w.dim[1];
     PARALLEL(N * K)
     for (int64_t n = 0; n < N; n++) {
-        const float *row = (float *)w.data + n * K;
-        float most = 0;
-        for (int64_t k = 0; k < K; k++) {
-            const float size = fabsf(row[k]);
-            most = size > most ? size : most;
-        }
-        factor[n] = most > 0 ? 127.0f / most : 0.0f;
-        scale[n] = most / 127.0f;
+        const VitroByteRule rule = vitro_byte_rule((float *)w.data + n * K, K);
+        factor[n] = rule.factor;
+        scale[n] = rule.scale;
     }
+}
+
+static VitroStatus fill_panels(VitroDevice *dev, VitroPrepared *p, VitroDot dot, const VitroB *b)
+{
+    return p->forward ? vitro_panels_fill(dev, p->forward, b)
+                      : vitro_panels_create(&p->forward, dev, dot, b);
 }
 
 static VitroStatus pack_forward(VitroDevice *dev, VitroPrepared *p, const VitroWeight *weight)
@@ -134,19 +134,19 @@ static VitroStatus pack_forward(VitroDevice *dev, VitroPrepared *p, const VitroW
     const VitroDot dot = bytes ? VITRO_DOT_U8S8 : dot_of(dev);
     VitroB b = forward_b(weight->w, dot);
     if (!bytes)
-        return p->forward ? vitro_panels_fill(dev, p->forward, &b)
-                          : vitro_panels_create(&p->forward, dev, dot, &b);
+        return fill_panels(dev, p, dot, &b);
     const int64_t N = weight->w.dim[0];
-    void *factors = NULL;
-    VITRO_TRY(vitro_scratch(&factors, VITRO_SCRATCH_OP, (size_t)(2 * N) * sizeof(float)));
-    float *factor = factors, *scale = factor + N;
-    byte_factors(dev, factor, scale, weight->w);
-    b.words.kind = VITRO_WORDS_S8_OF_F32;
-    b.words.factor = factor;
-    if (!p->forward)
-        VITRO_TRY(vitro_panels_create(&p->forward, dev, dot, &b));
-    else
-        VITRO_TRY(vitro_panels_fill(dev, p->forward, &b));
+    const float *scale = weight->scale.data;
+    if (weight->w.dtype != VITRO_I8) {
+        void *memory = NULL;
+        VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OP, (size_t)(2 * N) * sizeof(float)));
+        float *factors = memory, *scales = factors + N;
+        byte_rules(dev, factors, scales, weight->w);
+        b.words.kind = VITRO_WORDS_S8_OF_F32;
+        b.words.factor = factors;
+        scale = scales;
+    }
+    VITRO_TRY(fill_panels(dev, p, dot, &b));
     memcpy(p->forward->scale, scale, (size_t)N * sizeof *scale);
     return VITRO_OK;
 }
