@@ -233,11 +233,11 @@ typedef struct VitroLoadOptions {
     bool strict;          /* missing or unexpected names are an error */
 } VitroLoadOptions;
 
-/* Copies the checkpoint's tensors into the model's. patch_embed.proj.weight may be [D,C,P,P] or
- * [D,C*P*P]. Names and shapes are checked before the first byte is copied: a wrong shape is
- * VITRO_E_SHAPE, whose text lists every case as PyTorch does. `options` NULL: strict.
- * `report` may be NULL. What is skipped counts as missing (as after `del weights_dict[key]`), never
- * as unexpected. */
+/* Copies the checkpoint's tensors into the model's, bytes times their scales as floats (see
+ * vitro_checkpoint_scale_of). patch_embed.proj.weight may be [D,C,P,P] or [D,C*P*P]. Names and
+ * shapes are checked before the first byte is copied: a wrong shape is VITRO_E_SHAPE, whose text
+ * lists every case as PyTorch does. `options` NULL: strict. `report` may be NULL. What is skipped
+ * counts as missing (as after `del weights_dict[key]`), never as unexpected. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
                                                         const VitroCheckpoint *ckpt,
                                                         const VitroLoadOptions *options,
@@ -247,6 +247,7 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
  * It takes about as much memory as a float32 file, where a model that is created and loaded takes
  * three times that: the weights stay in the mapped file until the first predictor is created, which
  * packs them from there, one by one (and so may give VITRO_E_FORMAT: a checksum that does not fit).
+ * On a device of VITRO_PRECISION_INT8 weights that the file keeps as bytes are used as they are.
  * The checkpoint is borrowed as the device is: both must outlive the model. What would change
  * parameters (init, load, param_set, a trainer) gives VITRO_E_ARG; param_get and save work. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_open(VitroModel **out, VitroDevice *dev,
@@ -260,7 +261,12 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_save(const VitroModel *model,
                                                         VitroCheckpointFormat format,
                                                         const VitroCard *card);
 
-/* vitro_checkpoint_convert, with a card of `cfg` and of the transform and class names in `card`. */
+/* vitro_checkpoint_convert, with a card of `cfg` and of the transform and class names in `card`.
+ * *floats may also be VITRO_I8, in a .safetensors file (else VITRO_E_ARG), for models on devices of
+ * VITRO_PRECISION_INT8, which then have nothing to round when they start: a weight that they
+ * multiply as bytes is written as these and a float32 tensor "<name>_scale" of one scale for each
+ * output, the others as BF16, all else as F32. The tensors must be exactly those of `cfg`
+ * (VITRO_E_FORMAT, VITRO_E_SHAPE) and finite (VITRO_E_NUMERIC). */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_convert_model(
     const VitroCheckpoint *ckpt, const char *path, VitroCheckpointFormat format,
     const VitroDtype *floats, const VitroConfig *cfg, const VitroCard *card);

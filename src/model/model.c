@@ -58,8 +58,10 @@ void vitro_model_free(VitroModel *m)
         return;
     if (m->params.block)
         (void)!vitro_params_each_weight(&m->params, &m->cfg, false, release, m->dev);
-    for (int64_t i = 0; m->origin && i < m->params.count; i++)
+    for (int64_t i = 0; m->origin && i < m->params.count; i++) {
         m->dev->ops->free(m->dev, m->origin[i].copy);
+        vitro_free(m->origin[i].scale);
+    }
     vitro_free(m->origin);
     m->dev->ops->free(m->dev, m->flat.data);
     vitro_params_deinit(&m->params);
@@ -165,7 +167,7 @@ VitroStatus vitro_config_each_param(const VitroConfig *cfg, VitroParamFn fn, voi
 VitroStatus vitro_model_param_get(const VitroModel *m, int64_t i, float *out)
 {
     const VitroTensor *slot = m->params.list[i].slot;
-    if (!m->origin || !vitro_param_is_weight(&m->params.list[i]))
+    if (!m->origin || !m->params.list[i].weight)
         return vitro_device_read_f32(m->dev, out, *slot);
     if (m->origin[i].tensor >= 0)
         return vitro_checkpoint_read_f32(m->ckpt, m->origin[i].tensor, out);

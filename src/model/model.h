@@ -13,6 +13,7 @@ typedef struct VitroOrigin {
     bool ready;     /* what depends on it is prepared */
     void *copy;     /* device memory, owned, where products still need it and the file's own bytes
                      * will not do; else NULL */
+    float *scale;   /* owned: of bytes that products still need; else NULL */
 } VitroOrigin;
 
 struct VitroModel {
@@ -53,8 +54,8 @@ VitroStatus vitro_model_each_origin(VitroModel *m, VitroWeightFn fn, void *user)
 
 /* weights.c: source[i] = the tensor of `ckpt` for parameter i, or -1; fills *report, which is the
  * caller's to free, also after a failure. Errors: as vitro_model_load. */
-VitroStatus vitro_model_match(int64_t *source, VitroLoadReport *report, const VitroModel *m,
-                              const VitroCheckpoint *ckpt, const VitroLoadOptions *options);
+VitroStatus vitro_params_match(int64_t *source, VitroLoadReport *report, const VitroParams *p,
+                               const VitroCheckpoint *ckpt, const VitroLoadOptions *options);
 /* Reads tensor k into parameter e; `room` has space for its elements. */
 VitroStatus vitro_model_read_param(VitroModel *m, const VitroParam *e, const VitroCheckpoint *ckpt,
                                    int64_t k, float *room);

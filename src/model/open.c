@@ -21,7 +21,7 @@ static VitroStatus read_small(VitroModel *m)
     float *room = vitro_malloc((size_t)vitro_params_largest(&m->params) * sizeof(*room));
     VitroStatus st = room ? VITRO_OK : VITRO_NOMEM;
     for (int64_t i = 0; i < m->params.count && st == VITRO_OK; i++)
-        if (!vitro_param_is_weight(&m->params.list[i]) && m->origin[i].tensor >= 0)
+        if (!m->params.list[i].weight && m->origin[i].tensor >= 0)
             st = vitro_model_read_param(m, &m->params.list[i], m->ckpt, m->origin[i].tensor, room);
     vitro_free(room);
     return st;
@@ -34,7 +34,7 @@ static VitroStatus fill(VitroModel *m, const VitroLoadOptions *options, VitroLoa
     int64_t *source = vitro_malloc(n * sizeof(*source));
     VitroStatus st = m->origin && source ? VITRO_OK : VITRO_NOMEM;
     if (st == VITRO_OK)
-        st = vitro_model_match(source, report, m, m->ckpt, options);
+        st = vitro_params_match(source, report, &m->params, m->ckpt, options);
     for (size_t i = 0; i < n && st == VITRO_OK; i++)
         m->origin[i].tensor = source[i];
     vitro_free(source);
@@ -103,48 +103,76 @@ static VitroStatus call_inside(void *user, VitroWeight *weight, int64_t rows_per
     return VITRO_OK;
 }
 
+/* A weight as it is brought in. */
+typedef struct Source {
+    void *data;
+    VitroDtype dtype;
+    float *scale; /* of bytes, owned; else NULL */
+} Source;
+
 /* The elements of parameter i: the file's own bytes, or in *room, which is made at need for the
  * largest parameter. */
-static VitroStatus bring(void **out, VitroModel *m, int64_t i, void **room)
+static VitroStatus bring(Source *out, VitroModel *m, int64_t i, void **room)
 {
     const VitroParam *e = &m->params.list[i];
     const int64_t k = m->origin[i].tensor;
+    const VitroDtype in_file = k >= 0 ? vitro_checkpoint_info(m->ckpt, k)->dtype : VITRO_F32;
+    const bool bytes =
+        in_file == VITRO_I8 && vitro_param_is_bytes(e) && m->dev->precision == VITRO_PRECISION_INT8;
     const void *mapped = NULL;
-    if (k >= 0 && vitro_checkpoint_info(m->ckpt, k)->dtype == VITRO_F32)
+    *out = (Source){.dtype = bytes ? VITRO_I8 : VITRO_F32};
+    if (bytes)
+        VITRO_TRY(vitro_ckpt_read_scales(&out->scale, m->ckpt, k));
+    if (k >= 0 && in_file == out->dtype)
         mapped = vitro_checkpoint_data(m->ckpt, k);
     if (mapped) {
-        *out = (void *)(uintptr_t)mapped; /* nobody writes there: weights do not change */
+        out->data = (void *)(uintptr_t)mapped; /* nobody writes there: weights do not change */
         return VITRO_OK;
     }
     if (!*room) {
-        size_t bytes = (size_t)vitro_params_largest(&m->params) * sizeof(float);
-        VITRO_TRY(m->dev->ops->alloc(m->dev, room, bytes));
+        size_t size = (size_t)vitro_params_largest(&m->params) * sizeof(float);
+        VITRO_TRY(m->dev->ops->alloc(m->dev, room, size));
     }
-    *out = *room;
-    if (k >= 0)
-        return vitro_checkpoint_read_f32(m->ckpt, k, *room);
-    return m->dev->ops->zero(m->dev, *room, vitro_tensor_bytes(e->slot));
+    out->data = *room;
+    if (k < 0)
+        return m->dev->ops->zero(m->dev, *room, vitro_tensor_bytes(e->slot));
+    return bytes ? vitro_checkpoint_read_raw(m->ckpt, k, *room)
+                 : vitro_checkpoint_read_f32(m->ckpt, k, *room);
 }
 
-static VitroStatus prepare_one(VitroModel *m, int64_t i, void **room, VitroWeightFn fn, void *user)
+static VitroStatus prepare_from(VitroModel *m, int64_t i, Source *from, void **room,
+                                VitroWeightFn fn, void *user)
 {
     const VitroParam *e = &m->params.list[i];
     VitroOrigin *o = &m->origin[i];
-    void *data;
-    VITRO_TRY(bring(&data, m, i, room));
-    vitro_params_put_weight(&m->params, e, data);
-    Range r = {.dev = m->dev, .first = data, .fn = fn, .user = user};
+    vitro_params_put_weight(&m->params, e, from->data, from->dtype, from->scale);
+    Range r = {.dev = m->dev, .first = from->data, .fn = fn, .user = user};
     r.end = r.first + vitro_tensor_bytes(e->slot);
     VitroStatus st = vitro_params_each_weight(&m->params, &m->cfg, false, call_inside, &r);
     o->ready = st == VITRO_OK;
     if (!o->ready || !r.is_needed) {
-        vitro_params_put_weight(&m->params, e, NULL);
-    } else if (data == *room) {
-        o->copy = data;
+        vitro_params_put_weight(&m->params, e, NULL, m->dev->dtype, NULL);
+        return st;
+    }
+    if (from->data == *room) {
+        o->copy = from->data;
         *room = NULL;
     }
-    if (o->tensor >= 0)
-        vitro_ckpt_forget(m->ckpt, o->tensor); /* bytes that are still needed come back by use */
+    o->scale = from->scale;
+    from->scale = NULL;
+    return st;
+}
+
+static VitroStatus prepare_one(VitroModel *m, int64_t i, void **room, VitroWeightFn fn, void *user)
+{
+    Source from;
+    VitroStatus st = bring(&from, m, i, room);
+    if (st == VITRO_OK)
+        st = prepare_from(m, i, &from, room, fn, user);
+    vitro_free(from.scale);
+    if (m->origin[i].tensor >= 0)
+        vitro_ckpt_forget(m->ckpt,
+                          m->origin[i].tensor); /* what is still needed comes back by use */
     return st;
 }
 
@@ -153,7 +181,7 @@ VitroStatus vitro_model_each_origin(VitroModel *m, VitroWeightFn fn, void *user)
     void *room = NULL;
     VitroStatus st = VITRO_OK;
     for (int64_t i = 0; i < m->params.count && st == VITRO_OK; i++)
-        if (vitro_param_is_weight(&m->params.list[i]) && !m->origin[i].ready)
+        if (m->params.list[i].weight && !m->origin[i].ready)
             st = prepare_one(m, i, &room, fn, user);
     m->dev->ops->free(m->dev, room);
     /* Those that were ready may have to be so for more rows. */

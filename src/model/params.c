@@ -40,6 +40,7 @@ static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out
                        bool bias, const char *name)
 {
     add(p, &w->w, t, VITRO_INIT_LINEAR, DIMS(out, in), "%s.weight", name);
+    p->list[p->count - 1].weight = w;
     if (bias)
         add(p, &w->b, t, VITRO_INIT_ZERO, DIMS(out), "%s.bias", name);
 }
@@ -82,6 +83,7 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     add(p, &p->embed.pos_embed, t, VITRO_INIT_TOKEN, DIMS(1, vitro_config_tokens(cfg), D),
         "pos_embed");
     add(p, &p->embed.proj.w, t, VITRO_INIT_CONV, DIMS(D, C, P, P), "patch_embed.proj.weight");
+    p->list[p->count - 1].weight = &p->embed.proj;
     add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
     if (cfg->patch_norm)
         add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
@@ -140,12 +142,14 @@ int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
 /* The rows of q, and those of k and v, as weights of their own. */
 static void split_qkv(VitroAttentionParams *a)
 {
-    VitroTensor w = a->qkv.w, b = a->qkv.b;
+    VitroTensor w = a->qkv.w, b = a->qkv.b, scale = a->qkv.scale;
     int64_t D = w.dim[1];
     a->q.w = vitro_tensor_part(w, 0, D);
     a->q.b = vitro_tensor_part(b, 0, D);
+    a->q.scale = vitro_tensor_part(scale, 0, D);
     a->kv.w = vitro_tensor_part(w, D, 2 * D);
     a->kv.b = vitro_tensor_part(b, D, 2 * D);
+    a->kv.scale = vitro_tensor_part(scale, D, 2 * D);
 }
 
 int64_t vitro_params_largest(const VitroParams *p)
@@ -181,7 +185,7 @@ int64_t vitro_params_small_count(const VitroParams *p)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < p->count; i++)
-        n += vitro_param_is_weight(&p->list[i]) ? 0 : padded(p->list[i].slot);
+        n += p->list[i].weight ? 0 : padded(p->list[i].slot);
     return n;
 }
 
@@ -189,16 +193,20 @@ void vitro_params_place_small(VitroParams *p, VitroTensor flat)
 {
     uint8_t *at = flat.data;
     for (int64_t i = 0; i < p->count; i++)
-        if (!vitro_param_is_weight(&p->list[i]))
+        if (!p->list[i].weight)
             place(p->list[i].slot, &at);
     split_qkv(&p->block[p->depth - 1].attn);
 }
 
-void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data)
+void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data, VitroDtype dtype,
+                             float *scale)
 {
     VitroAttentionParams *last = &p->block[p->depth - 1].attn;
-    e->slot->data = data;
-    if (e->slot != &last->qkv.w)
+    VitroWeight *weight = e->weight;
+    weight->w.data = data;
+    weight->w.dtype = dtype;
+    weight->scale = vitro_tensor1(scale, VITRO_F32, weight->w.dim[0]);
+    if (weight != &last->qkv)
         return;
     if (data)
         split_qkv(last);

@@ -23,6 +23,8 @@ typedef struct VitroParam {
     int rank;
     int64_t dim[4];    /* as a checkpoint has it */
     VitroTensor *slot; /* where the layers find it; same elements, fewer dimensions */
+    /* Whose w it is: what is large, and what back ends prepare. NULL: of none. */
+    VitroWeight *weight;
 } VitroParam;
 
 typedef struct VitroParams {
@@ -62,16 +64,18 @@ VitroParamRange vitro_params_part(const VitroParams *p, int part);
 int64_t vitro_params_range_count(const VitroParams *p, VitroParamRange range);
 void vitro_params_place_range(VitroParams *p, VitroParamRange range, VitroTensor flat);
 
-/* Whether it is the w of a VitroWeight: what is large, and what back ends prepare. */
-static inline bool vitro_param_is_weight(const VitroParam *e)
+/* Whether devices that multiply bytes take it as such. */
+static inline bool vitro_param_is_bytes(const VitroParam *e)
 {
-    return e->init == VITRO_INIT_LINEAR || e->init == VITRO_INIT_CONV;
+    return e->weight && !e->weight->wide;
 }
-/* The same for all others, whose sum is small: weights stay absent. */
+/* The same for all that are no weights, whose sum is small: weights stay absent. */
 int64_t vitro_params_small_count(const VitroParams *p);
 void vitro_params_place_small(VitroParams *p, VitroTensor flat);
-/* Gives parameter e, a weight, and the views of it other memory; NULL: none. */
-void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data);
+/* Gives parameter e, a weight, and the views of it other memory of elements of `dtype`, NULL: none;
+ * `scale` [N] where they are bytes, else NULL. */
+void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data, VitroDtype dtype,
+                             float *scale);
 
 /* Calls fn for every VitroWeight that the model has and used as such: in the last block, attn.q and
  * attn.kv in place of attn.qkv. Stops at the first failure. */

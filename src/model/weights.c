@@ -3,6 +3,7 @@
  * gives. */
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "ckpt/format.h"
 #include "model/card.h"
 #include "model/model.h"
 
@@ -57,16 +58,24 @@ static VitroStatus add_mismatch(VitroBuf *text, const VitroParam *e, const Vitro
                             vitro_tensor_shape_text(wanted, sizeof(wanted), e->rank, e->dim));
 }
 
+static VitroStatus check_scales(const VitroCheckpoint *ckpt, int64_t k)
+{
+    float *scale;
+    VITRO_TRY(vitro_ckpt_read_scales(&scale, ckpt, k));
+    vitro_free(scale);
+    return VITRO_OK;
+}
+
 /* source[i] = the file's tensor for parameter i, or -1; fills the report; lists every wrong shape.
  */
-static VitroStatus find_sources(int64_t *source, VitroLoadReport *report, const VitroModel *m,
+static VitroStatus find_sources(int64_t *source, VitroLoadReport *report, const VitroParams *p,
                                 const VitroCheckpoint *ckpt, const VitroLoadOptions *o)
 {
     VitroBuf text;
     vitro_buf_init(&text, 1 << 20);
     VitroStatus st = VITRO_OK;
-    for (int64_t i = 0; i < m->params.count; i++) {
-        const VitroParam *e = &m->params.list[i];
+    for (int64_t i = 0; i < p->count; i++) {
+        const VitroParam *e = &p->list[i];
         int64_t k = is_skipped(e->name, o) ? -1 : vitro_checkpoint_find(ckpt, e->name);
         source[i] = k;
         if (k < 0) {
@@ -76,7 +85,9 @@ static VitroStatus find_sources(int64_t *source, VitroLoadReport *report, const 
             const VitroTensorInfo *info = vitro_checkpoint_info(ckpt, k);
             if (!shape_fits(e, info))
                 VITRO_GOTO(add_mismatch(&text, e, info));
-            if (!vitro_dtype_is_float(info->dtype)) {
+            if (info->dtype == VITRO_I8) {
+                VITRO_GOTO(check_scales(ckpt, k));
+            } else if (!vitro_dtype_is_float(info->dtype)) {
                 st = vitro_fail(VITRO_E_UNSUPPORTED, "%s has elements of type %s, not a float",
                                 e->name, vitro_dtype_name(info->dtype));
                 goto done;
@@ -94,16 +105,20 @@ done:
 }
 
 static VitroStatus find_unexpected(VitroLoadReport *report, const int64_t *source,
-                                   const VitroModel *m, const VitroCheckpoint *ckpt,
+                                   const VitroParams *p, const VitroCheckpoint *ckpt,
                                    const VitroLoadOptions *o)
 {
     int64_t n = vitro_checkpoint_count(ckpt);
     bool *used = vitro_calloc((size_t)n, sizeof(*used));
     if (!used)
         return VITRO_NOMEM;
-    for (int64_t i = 0; i < m->params.count; i++)
+    for (int64_t i = 0; i < p->count; i++) {
+        int64_t scale = source[i] < 0 ? -1 : vitro_checkpoint_scale_of(ckpt, source[i]);
         if (source[i] >= 0)
             used[source[i]] = true;
+        if (scale >= 0)
+            used[scale] = true;
+    }
     VitroStatus st = VITRO_OK;
     for (int64_t k = 0; k < n && st == VITRO_OK; k++) {
         const char *name = vitro_checkpoint_info(ckpt, k)->name;
@@ -149,13 +164,13 @@ static VitroStatus with_path(VitroStatus st, const VitroCheckpoint *ckpt)
     return vitro_fail_prefix(st, "%s", path);
 }
 
-VitroStatus vitro_model_match(int64_t *source, VitroLoadReport *report, const VitroModel *m,
-                              const VitroCheckpoint *ckpt, const VitroLoadOptions *options)
+VitroStatus vitro_params_match(int64_t *source, VitroLoadReport *report, const VitroParams *p,
+                               const VitroCheckpoint *ckpt, const VitroLoadOptions *options)
 {
     VitroLoadOptions o = options ? *options : (VitroLoadOptions){.strict = true};
-    VitroStatus st = find_sources(source, report, m, ckpt, &o);
+    VitroStatus st = find_sources(source, report, p, ckpt, &o);
     if (st == VITRO_OK)
-        st = find_unexpected(report, source, m, ckpt, &o);
+        st = find_unexpected(report, source, p, ckpt, &o);
     if (st == VITRO_OK && o.strict)
         st = refuse_inexact(report);
     return with_path(st, ckpt);
@@ -196,7 +211,7 @@ VitroStatus vitro_model_load(VitroModel *m, const VitroCheckpoint *ckpt,
     int64_t *source = vitro_malloc((size_t)m->params.count * sizeof(*source));
     if (!source)
         return VITRO_NOMEM;
-    VitroStatus st = vitro_model_match(source, &r, m, ckpt, options);
+    VitroStatus st = vitro_params_match(source, &r, &m->params, ckpt, options);
     if (st == VITRO_OK)
         st = with_path(copy_all(m, ckpt, source), ckpt);
     vitro_free(source);
@@ -245,16 +260,5 @@ done:
     vitro_free(metadata);
     vitro_free(values);
     vitro_free(sources);
-    return st;
-}
-
-VitroStatus vitro_checkpoint_convert_model(const VitroCheckpoint *ckpt, const char *path,
-                                           VitroCheckpointFormat format, const VitroDtype *floats,
-                                           const VitroConfig *cfg, const VitroCard *card)
-{
-    char *metadata = NULL;
-    VITRO_TRY(vitro_card_write(&metadata, cfg, card));
-    VitroStatus st = vitro_checkpoint_convert(ckpt, path, format, floats, metadata);
-    vitro_free(metadata);
     return st;
 }
