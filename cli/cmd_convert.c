@@ -18,8 +18,9 @@ typedef struct ConvertArgs {
     TransformArgs transform;
 } ConvertArgs;
 
-static const char *const dtype_names[] = {"keep", "f32", "f16", "bf16", NULL};
-static const VitroDtype dtypes[] = {VITRO_F32, VITRO_F32, VITRO_F16, VITRO_BF16};
+static const char *const dtype_names[] = {"keep", "f32", "f16", "bf16", "int8", NULL};
+enum { DTYPE_INT8 = 4 };
+static const VitroDtype dtypes[] = {VITRO_F32, VITRO_F32, VITRO_F16, VITRO_BF16, VITRO_I8};
 static const char *const naming_names[] = {"keep", "vitro", NULL};
 
 #define ROW(name_, type_, field_, ...)                                                             \
@@ -30,9 +31,10 @@ static const char *const naming_names[] = {"keep", "vitro", NULL};
 static const ArgOption convert_options[] = {
     ROW("list", ARG_FLAG, list, .help = "print name, type and shape of IN's tensors"),
     ROW("dtype", ARG_CHOICE, dtype, .def = "keep", .choices = dtype_names,
-        .help = "type of the floats in OUT; integers keep theirs"),
+        .help = "type of the floats in OUT, integers keep theirs; int8: a .safetensors file for "
+                "--precision int8, its weights bytes with scales"),
     ROW("names", ARG_CHOICE, names, .choices = naming_names,
-        .def_help = "keep, or vitro with any option below",
+        .def_help = "keep, or vitro with any option below and --dtype int8",
         .help = "vitro: OUT is a ViT of this library, with its names for the tensors, and with the "
                 "geometry, transform and classes written into it"),
     ROW("class-indices", ARG_TEXT, class_indices, .metavar = "FILE",
@@ -71,14 +73,31 @@ static int resolve_names(ConvertArgs *a, const Args *args, bool *transform_given
     *transform_given = false;
     for (int i = 0; i < ARG_COUNT(transform); i++)
         *transform_given |= args_given(args, transform[i]);
-    bool told = *transform_given || a->model.given || a->model.has_logits_given ||
-                is_set(a->model.model_name) || is_set(a->model.key_map) || is_set(a->class_indices);
+    bool told = a->dtype == DTYPE_INT8 || *transform_given || a->model.given ||
+                a->model.has_logits_given || is_set(a->model.model_name) ||
+                is_set(a->model.key_map) || is_set(a->class_indices);
     if (told && args_given(args, "names") && a->names == NAMES_KEEP)
         return cli_usage(
-            "option --names: found 'keep', expected vitro: the options about the model "
-            "are written into a file of this library's names");
+            "option --names: found 'keep', expected vitro: %s a file of this library's names",
+            a->dtype == DTYPE_INT8 ? "--dtype int8 makes"
+                                   : "the options about the model are written into");
     if (told)
         a->names = NAMES_VITRO;
+    return CLI_OK;
+}
+
+/* Says what was written. `before`: whose names the tensors had, or NULL. */
+static int report(const char *out, const char *before)
+{
+    VitroCheckpoint *ckpt;
+    if (vitro_checkpoint_open(&ckpt, out))
+        return cli_fail_lib();
+    if (before)
+        cli_note("%s: %" PRId64 " tensors (%s names before)", out, vitro_checkpoint_count(ckpt),
+                 before);
+    else
+        cli_note("%s: %" PRId64 " tensors", out, vitro_checkpoint_count(ckpt));
+    vitro_checkpoint_close(ckpt);
     return CLI_OK;
 }
 
@@ -90,11 +109,8 @@ static int convert_plain(const ConvertArgs *a, const char *in, const char *out,
     const VitroDtype *floats = a->dtype ? &dtypes[a->dtype] : NULL;
     if (vitro_checkpoint_open(&ckpt, in))
         return cli_fail_lib();
-    int status = CLI_OK;
-    if (vitro_checkpoint_convert(ckpt, out, format, floats, NULL))
-        status = cli_fail_lib();
-    else
-        cli_note("%s: %" PRId64 " tensors", out, vitro_checkpoint_count(ckpt));
+    int status = vitro_checkpoint_convert(ckpt, out, format, floats, NULL) ? cli_fail_lib()
+                                                                           : report(out, NULL);
     vitro_checkpoint_close(ckpt);
     return status;
 }
@@ -112,9 +128,12 @@ static void check_param(void *user, const VitroParamInfo *info)
 {
     Check *c = user;
     int64_t i = vitro_checkpoint_find(c->ckpt, info->name);
-    if (i >= 0)
+    if (i >= 0) {
+        int64_t scale = vitro_checkpoint_scale_of(c->ckpt, i);
         c->used[i] = true;
-    else if (!c->missing[0])
+        if (scale >= 0)
+            c->used[scale] = true;
+    } else if (!c->missing[0])
         snprintf(c->missing, sizeof(c->missing), "%s", info->name);
 }
 
@@ -167,8 +186,7 @@ static int convert_model(const ConvertArgs *a, const char *in, const char *out,
         vitro_checkpoint_convert_model(file.ckpt, out, format, floats, &file.config, card))
         status = cli_fail_lib();
     if (!status)
-        cli_note("%s: %" PRId64 " tensors (%s names before)", out,
-                 vitro_checkpoint_count(file.ckpt), vitro_checkpoint_naming(file.ckpt));
+        status = report(out, vitro_checkpoint_naming(file.ckpt));
     model_file_close(&file);
     return status;
 }
@@ -207,6 +225,9 @@ static int run(ConvertArgs *a, const Args *args)
         return list(a, file[0]);
     if (vitro_checkpoint_format_of(&format, file[1]))
         return cli_usage("%s", vitro_last_error());
+    if (a->dtype == DTYPE_INT8 && format != VITRO_FORMAT_SAFETENSORS)
+        return cli_usage("option --dtype: found int8 and OUT '%s', expected a .safetensors file",
+                         file[1]);
     if (a->names == NAMES_KEEP)
         return convert_plain(a, file[0], file[1], format);
     return convert_model(a, file[0], file[1], format, transform_given);

@@ -138,6 +138,15 @@ static void print_memory_json(const Summary *s)
         printf("null}");
 }
 
+/* Of the file's tensors: those of bytes with scales. */
+static int64_t count_bytes(const VitroCheckpoint *ckpt)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < vitro_checkpoint_count(ckpt); i++)
+        n += vitro_checkpoint_scale_of(ckpt, i) >= 0;
+    return n;
+}
+
 static void print_json(const Summary *s)
 {
     const VitroCard *card = &s->file.card;
@@ -154,6 +163,7 @@ static void print_json(const Summary *s)
         put_json_string(stdout, s->name);
         printf(", \"format\": \"%s\", \"names\": \"%s\"", vitro_checkpoint_format(s->file.ckpt),
                vitro_checkpoint_naming(s->file.ckpt));
+        printf(", \"int8_weights\": %" PRId64, count_bytes(s->file.ckpt));
         if (card->has_transform)
             print_transform_json(&card->transform);
         fputs(card->class_names ? ", \"classes\": [" : "", stdout);
@@ -174,6 +184,9 @@ static void print_file(const Summary *s)
     printf("file      %s (%s, %" PRId64 " tensors, %s names)\n",
            cli_clean(name, sizeof(name), s->name), vitro_checkpoint_format(s->file.ckpt),
            vitro_checkpoint_count(s->file.ckpt), vitro_checkpoint_naming(s->file.ckpt));
+    if (count_bytes(s->file.ckpt))
+        printf("weights   %" PRId64 " of them int8, with scales: made for --precision int8\n",
+               count_bytes(s->file.ckpt));
     if (!card->has_transform) {
         puts("transform not in the file");
     } else {
