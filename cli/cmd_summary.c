@@ -185,7 +185,7 @@ static void print_file(const Summary *s)
            cli_clean(name, sizeof(name), s->name), vitro_checkpoint_format(s->file.ckpt),
            vitro_checkpoint_count(s->file.ckpt), vitro_checkpoint_naming(s->file.ckpt));
     if (count_bytes(s->file.ckpt))
-        printf("weights   %" PRId64 " of them int8, with scales: made for --precision int8\n",
+        printf("weights   %" PRId64 " matrices of int8 with scales, made for --precision int8\n",
                count_bytes(s->file.ckpt));
     if (!card->has_transform) {
         puts("transform not in the file");

@@ -45,8 +45,8 @@ static VitroStatus check_finite(const float *values, int64_t n, const VitroCheck
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(values[i]))
             return vitro_fail(VITRO_E_NUMERIC,
-                              "%s: %s: element %" PRId64 " is %g: only finite numbers can become "
-                              "bytes with a scale",
+                              "%s: %s: element %" PRId64 " is %g, and a file of bytes with scales "
+                              "can hold finite numbers only",
                               ckpt->path, name, i, (double)values[i]);
     return VITRO_OK;
 }
