@@ -36,12 +36,17 @@ static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit i
         __VA_ARGS__                                                                                \
     }
 
+/* Rounding to bytes costs a product about a percent, whatever its size; narrow models feel it most
+ * and have no time to gain, so fewer inputs than this stay bf16. */
+enum { BYTES_FROM_INPUTS = 256 };
+
 static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out, int64_t in,
                        bool bias, const char *name)
 {
     add(p, &w->w, t, VITRO_INIT_LINEAR, DIMS(out, in), "%s.weight", name);
     if (bias)
         add(p, &w->b, t, VITRO_INIT_ZERO, DIMS(out), "%s.bias", name);
+    w->wide = in < BYTES_FROM_INPUTS;
 }
 
 static void add_norm(VitroParams *p, VitroLayerNormParams *n, VitroDtype t, int64_t D,
@@ -85,6 +90,8 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
     if (cfg->patch_norm)
         add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
+    /* Where pixels come in and classes go out, bytes cost more digits than they save time. */
+    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = true;
     p->blocks_first = p->count;
     for (int i = 0; i < cfg->depth; i++)
         add_block(p, &p->block[i], t, cfg, i);
@@ -144,6 +151,7 @@ static void split_qkv(VitroAttentionParams *a)
     a->q.b = vitro_tensor_part(b, 0, D);
     a->kv.w = vitro_tensor_part(w, D, 2 * D);
     a->kv.b = vitro_tensor_part(b, D, 2 * D);
+    a->q.wide = a->kv.wide = a->qkv.wide;
 }
 
 int64_t vitro_params_largest(const VitroParams *p)
