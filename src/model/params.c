@@ -38,7 +38,7 @@ static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit i
 
 /* Rounding to bytes costs a product about a percent, whatever its size; narrow models feel it most
  * and have no time to gain, so fewer inputs than this stay bf16. */
-enum { BYTES_FROM_INPUTS = 256 };
+enum { BYTES_FROM_INPUTS = 192 };
 
 static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out, int64_t in,
                        bool bias, const char *name)
