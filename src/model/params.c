@@ -36,6 +36,10 @@ static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit i
         __VA_ARGS__                                                                                \
     }
 
+/* Rounding to bytes costs a product about a percent, whatever its size; narrow models feel it most
+ * and have no time to gain, so fewer inputs than this stay bf16. */
+enum { BYTES_FROM_INPUTS = 192 };
+
 static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out, int64_t in,
                        bool bias, const char *name)
 {
@@ -43,6 +47,7 @@ static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out
     p->list[p->count - 1].weight = w;
     if (bias)
         add(p, &w->b, t, VITRO_INIT_ZERO, DIMS(out), "%s.bias", name);
+    w->wide = in < BYTES_FROM_INPUTS;
 }
 
 static void add_norm(VitroParams *p, VitroLayerNormParams *n, VitroDtype t, int64_t D,
@@ -87,8 +92,6 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
     if (cfg->patch_norm)
         add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
-    /* Where pixels come in and classes go out, bytes cost more digits than they save time. */
-    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = true;
     p->blocks_first = p->count;
     for (int i = 0; i < cfg->depth; i++)
         add_block(p, &p->block[i], t, cfg, i);
@@ -99,6 +102,8 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
         add_weight(p, &p->pre_logits, t, R, D, true, "pre_logits.fc");
     if (cfg->num_classes)
         add_weight(p, &p->head, t, cfg->num_classes, R ? R : D, true, "head");
+    /* Where pixels come in and classes go out, bytes cost more digits than they save time. */
+    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = true;
     return VITRO_OK;
 }
 
@@ -150,6 +155,7 @@ static void split_qkv(VitroAttentionParams *a)
     a->kv.w = vitro_tensor_part(w, D, 2 * D);
     a->kv.b = vitro_tensor_part(b, D, 2 * D);
     a->kv.scale = vitro_tensor_part(scale, D, 2 * D);
+    a->q.wide = a->kv.wide = a->qkv.wide;
 }
 
 int64_t vitro_params_largest(const VitroParams *p)

@@ -222,6 +222,11 @@ int main(int argc, char **argv)
     write_model("bare.safetensors", tiny_config(3, 3), false, false);
     write_model("features.pth", tiny_config(3, 0), true, false);
     write_model("grey.pth", tiny_config(1, 3), true, false);
+    VitroConfig wide = tiny_config(3, 3); /* enough inputs for bytes, but in fc2 */
+    wide.embed_dim = 192;
+    wide.depth = 1;
+    wide.mlp_ratio = 0.5;
+    write_model("wide.pth", wide, true, false);
     write_model("nan.pth", tiny_config(3, 3), true, true);
     VitroConfig cifar = tiny_config(3, 10);
     cifar.img_size = 32;

@@ -17,7 +17,7 @@
 #include "tensor/dtype.h"
 #include "vitro/vitro.h"
 
-enum { BATCH = 3, OUTPUTS_MAX = 64, PATH_MAX_BYTES = 512, TENSORS_MAX = 128 };
+enum { BATCH = 3, OUTPUTS_MAX = 256, PATH_MAX_BYTES = 512, TENSORS_MAX = 128 };
 
 static char *dir;
 static char whole[PATH_MAX_BYTES], bytes[PATH_MAX_BYTES], other[PATH_MAX_BYTES];
@@ -59,7 +59,8 @@ static VitroConfig small_config(void)
     VitroConfig cfg;
     ok(vitro_config_preset(&cfg, "vit_tiny_patch4_32"));
     cfg.img_size = 12;
-    cfg.embed_dim = 24;
+    cfg.embed_dim = 192; /* fewer inputs stay bf16 */
+    cfg.mlp_ratio = 1;
     cfg.depth = 2;
     cfg.num_heads = 2;
     cfg.num_classes = 7;
@@ -177,11 +178,21 @@ static void same_logits_on_every_mask(const VitroConfig *cfg)
     vitro_cpu_set_mask(~0u);
 }
 
+/* fc2 alone has enough inputs. */
+static VitroConfig narrow_config(void)
+{
+    VitroConfig cfg = small_config();
+    cfg.embed_dim = 48;
+    cfg.mlp_ratio = 4;
+    return cfg;
+}
+
 static void same_logits(void **state)
 {
     (void)state;
     VitroConfig cfg = small_config();
     cfg.patch_norm = true;
+    cfg.mlp_ratio = 0.5; /* fc2 alone stays bf16 */
     cfg.representation_size = 11;
     write_whole(&cfg);
     write_bytes(whole, &cfg);
@@ -190,18 +201,24 @@ static void same_logits(void **state)
     cfg = small_config(); /* no depth of a product fills its words */
     cfg.in_channels = 1;
     cfg.patch_size = 3;
-    cfg.embed_dim = 10;
-    cfg.mlp_ratio = 1.5;
+    cfg.embed_dim = 195;
+    cfg.num_heads = 3;
+    cfg.mlp_ratio = 1.25;
     cfg.qkv_bias = false;
     cfg.num_classes = 3;
     write_whole(&cfg);
     write_bytes(whole, &cfg);
     same_logits_on_every_mask(&cfg);
 
-    cfg = small_config(); /* more than one panel, no rest anywhere; features come out */
+    cfg = small_config(); /* no rest anywhere; features come out */
     cfg.depth = 1;
-    cfg.embed_dim = 64;
+    cfg.embed_dim = 256;
     cfg.num_classes = 0;
+    write_whole(&cfg);
+    write_bytes(whole, &cfg);
+    same_logits_on_every_mask(&cfg);
+
+    cfg = narrow_config();
     write_whole(&cfg);
     write_bytes(whole, &cfg);
     same_logits_on_every_mask(&cfg);
@@ -289,10 +306,8 @@ static void check_bytes(const VitroCheckpoint *ckpt, int64_t i, const float *exa
     }
 }
 
-static void types_and_values(void **state)
+static void check_types(VitroConfig cfg, const char *pattern, int64_t expected_wide)
 {
-    (void)state;
-    VitroConfig cfg = small_config();
     VitroCheckpoint *from, *to;
     int64_t as_bytes = 0, wide = 0;
     cfg.representation_size = 12;
@@ -308,7 +323,7 @@ static void types_and_values(void **state)
         const float *values = vitro_checkpoint_data(from, i);
         assert_int_equal(a->rank, b->rank);
         assert_memory_equal(a->dim, b->dim, sizeof(a->dim));
-        if (strstr(a->name, "blocks.") && a->rank == 2) {
+        if (strstr(a->name, pattern) && a->rank == 2) {
             assert_int_equal(b->dtype, VITRO_I8);
             check_bytes(to, k, values);
             as_bytes++;
@@ -324,12 +339,20 @@ static void types_and_values(void **state)
                                 (size_t)a->count * sizeof(float));
         }
     }
-    assert_int_equal(as_bytes, 4 * cfg.depth);
-    assert_int_equal(wide, 3); /* the patch embedding, pre_logits, the head */
+    assert_int_equal(as_bytes + wide, 4 * cfg.depth + 3);
+    assert_int_equal(wide, expected_wide);
     assert_int_equal(vitro_checkpoint_count(to), vitro_checkpoint_count(from) + as_bytes);
     assert_string_equal(vitro_checkpoint_metadata(to), vitro_checkpoint_metadata(from));
     vitro_checkpoint_close(from);
     vitro_checkpoint_close(to);
+}
+
+static void types_and_values(void **state)
+{
+    (void)state;
+    check_types(small_config(), "blocks.", 3); /* the patch embedding, pre_logits, the head */
+    const VitroConfig narrow = narrow_config();
+    check_types(narrow, ".mlp.fc2", 3 + 3 * narrow.depth);
 }
 
 /* ---- as floats ------------------------------------------------------------------------------ */
@@ -633,27 +656,27 @@ static void bad_scales(void **state)
     expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\": element 3 is inf, expected a finite");
 
     Tensors *all = read_tensors(bytes);
-    all->t[find(all, WEIGHT "_scale")].dim[0] = 23;
+    all->t[find(all, WEIGHT "_scale")].dim[0] = 191;
     write_tensors(all, other);
-    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is F32 [23], expected F32 [24]");
+    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is F32 [191], expected F32 [192]");
 
     all = read_tensors(bytes);
     int64_t i = find(all, WEIGHT "_scale");
     all->t[i].rank = 2;
     all->t[i].dim[1] = 1;
     write_tensors(all, other);
-    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is F32 [24, 1], expected F32 [24]");
+    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is F32 [192, 1], expected F32 [192]");
 
     all = read_tensors(bytes);
     all->t[find(all, WEIGHT "_scale")].dtype = VITRO_I8;
     write_tensors(all, other);
-    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is I8 [24], expected F32 [24]");
+    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is I8 [192], expected F32 [192]");
 
     all = read_tensors(bytes);
     i = find(all, WEIGHT "_scale");
     all->t[i].rank = 0;
     write_tensors(all, other);
-    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is F32 [], expected F32 [24]");
+    expect(VITRO_E_FORMAT, "tensor \"" WEIGHT "_scale\" is F32 [], expected F32 [192]");
 
     all = read_tensors(bytes);
     snprintf(all->name[find(all, WEIGHT "_scale")], sizeof(all->name[0]), "elsewhere");
