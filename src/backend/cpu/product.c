@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* The depth is cut into chunks of at most this many words: a chunk of a panel is then 192 KiB. */
@@ -168,6 +169,7 @@ typedef struct Walk {
     int64_t block, blocks; /* of rows */
     int64_t panels, group, groups;
     int64_t parts; /* tasks that share a group's blocks between them */
+    int64_t tasks;
     size_t sums_bytes, packed_bytes, thread_bytes;
 } Walk;
 
@@ -201,15 +203,34 @@ static Walk plan_walk(VitroDevice *dev, const VitroProduct *p)
             w.parts = w.blocks;
         }
     }
+    w.tasks = w.groups * w.parts;
     w.sums_bytes = w.chunks > 1 ? (size_t)(w.block * w.group * VITRO_PANEL) * sizeof(float) : 0;
     w.packed_bytes = pack ? (size_t)(w.group * p->depth * VITRO_PANEL) * sizeof(uint32_t) : 0;
     w.thread_bytes = (w.sums_bytes + w.packed_bytes + 127) / 64 * 64;
     return w;
 }
 
+/* A chunk of a panel that is wanted next: it is fetched into the second-level cache while the one
+ * before is multiplied, or the first rows of each chunk would wait for main memory. */
+typedef struct Ahead {
+    const uint8_t *from; /* NULL: nothing */
+    int64_t bytes;
+} Ahead;
+
+/* Part `i` of `n`. */
+static void fetch_ahead(Ahead a, int64_t i, int64_t n)
+{
+    enum { LINE = 64 };
+    if (!a.from)
+        return;
+    const int64_t lines = ceil_div(a.bytes, LINE);
+    for (int64_t k = i * lines / n; k < (i + 1) * lines / n; k++)
+        __builtin_prefetch(a.from + k * LINE, 0, 2);
+}
+
 /* One chunk of one panel for one block of rows. b points at the panel. */
 static void walk_rows(const Walk *w, const uint32_t *b, int64_t panel, int64_t row0, int64_t row1,
-                      int64_t chunk, float *sums, int64_t sums_stride)
+                      int64_t chunk, float *sums, int64_t sums_stride, Ahead ahead)
 {
     const VitroProduct *p = w->p;
     const int64_t d0 = chunk * w->chunk, col = panel * VITRO_PANEL;
@@ -229,7 +250,9 @@ static void walk_rows(const Walk *w, const uint32_t *b, int64_t panel, int64_t r
         if (first && !bytes)
             t.add = bias;
     }
-    for (int64_t row = row0; row < row1; row += w->unit->tile_rows) {
+    const int64_t steps = ceil_div(row1 - row0, w->unit->tile_rows);
+    for (int64_t row = row0, i = 0; row < row1; row += w->unit->tile_rows, i++) {
+        fetch_ahead(ahead, i, steps);
         t.rows = min64(row1 - row, w->unit->tile_rows);
         t.a = (const uint8_t *)p->a + row * p->a_stride + 4 * d0;
         if (!first) {
@@ -251,29 +274,58 @@ static void walk_rows(const Walk *w, const uint32_t *b, int64_t panel, int64_t r
     }
 }
 
-static void walk_block(const Walk *w, int64_t block, int64_t group, const uint32_t *packed,
-                       float *sums)
+static Ahead chunk_at(const Walk *w, const uint32_t *packed, int64_t panel, int64_t chunk)
 {
-    const int64_t row0 = block * w->block, row1 = min64(row0 + w->block, w->p->rows);
-    const int64_t first = group * w->group, end = min64(first + w->group, w->panels);
-    const int64_t stride = w->group * VITRO_PANEL;
-    for (int64_t c = 0; c < w->chunks; c++)
-        for (int64_t panel = first; panel < end; panel++)
-            walk_rows(w, packed + (panel - first) * w->p->depth * VITRO_PANEL, panel, row0, row1, c,
-                      sums + (panel - first) * VITRO_PANEL, stride);
+    const int64_t d0 = chunk * w->chunk, depth = min64(w->p->depth - d0, w->chunk);
+    return (Ahead){(const uint8_t *)(packed + (panel * w->p->depth + d0) * VITRO_PANEL),
+                   depth * VITRO_PANEL * (int64_t)sizeof *packed};
 }
 
-/* One task of the walk: a group of panels, and a part of the blocks of rows. */
-static void walk_task(const Walk *w, int64_t task, uint8_t *scratch)
+/* `after` is what the thread wants when the block is done. */
+static void walk_block(const Walk *w, int64_t block, int64_t group, const uint32_t *packed,
+                       float *sums, Ahead after)
+{
+    const int64_t row0 = block * w->block, row1 = min64(row0 + w->block, w->p->rows);
+    const int64_t first = group * w->group, n = min64(w->group, w->panels - first);
+    const int64_t stride = w->group * VITRO_PANEL;
+    for (int64_t c = 0; c < w->chunks; c++)
+        for (int64_t i = 0; i < n; i++) {
+            const bool last = i == n - 1, end = last && c == w->chunks - 1;
+            const Ahead ahead = end ? after : chunk_at(w, packed, last ? 0 : i + 1, c + last);
+            walk_rows(w, packed + i * w->p->depth * VITRO_PANEL, first + i, row0, row1, c,
+                      sums + i * VITRO_PANEL, stride, ahead);
+        }
+}
+
+/* Neighbouring tasks share what is dearer to fetch: rows of a, or the panels that are packed. */
+static int64_t group_of(const Walk *w, int64_t task)
+{
+    return w->p->panels ? task % w->groups : task / w->parts;
+}
+
+static int64_t part_of(const Walk *w, int64_t task)
+{
+    return w->p->panels ? task / w->groups : task % w->parts;
+}
+
+static const uint32_t *prepared_group(const Walk *w, int64_t group)
+{
+    return w->p->panels->words + group * w->group * w->p->depth * VITRO_PANEL;
+}
+
+/* One task of the walk: a group of panels, and a part of the blocks of rows. `next` is the thread's
+ * next one; there may be none. */
+static void walk_task(const Walk *w, int64_t task, int64_t next, uint8_t *scratch)
 {
     const VitroProduct *p = w->p;
     float *sums = (float *)(void *)scratch;
-    /* Neighbouring tasks share what is dearer to fetch: rows of a, or the packed panels. */
-    const int64_t group = p->panels ? task % w->groups : task / w->parts;
-    const int64_t part = p->panels ? task / w->groups : task % w->parts;
+    const int64_t group = group_of(w, task), part = part_of(w, task);
     const uint32_t *panels;
+    Ahead after = {NULL, 0};
     if (p->panels) {
-        panels = p->panels->words + group * w->group * p->depth * VITRO_PANEL;
+        panels = prepared_group(w, group);
+        if (next < w->tasks)
+            after = chunk_at(w, prepared_group(w, group_of(w, next)), 0, 0);
     } else {
         uint32_t *packed = (uint32_t *)(void *)(scratch + w->sums_bytes);
         const int64_t first = group * w->group, n = min64(w->group, w->panels - first);
@@ -282,8 +334,9 @@ static void walk_task(const Walk *w, int64_t task, uint8_t *scratch)
                        p->depth);
         panels = packed;
     }
-    for (int64_t b = part * w->blocks / w->parts; b < (part + 1) * w->blocks / w->parts; b++)
-        walk_block(w, b, group, panels, sums);
+    const int64_t begin = part * w->blocks / w->parts, end = (part + 1) * w->blocks / w->parts;
+    for (int64_t b = begin; b < end; b++)
+        walk_block(w, b, group, panels, sums, b == end - 1 ? after : chunk_at(w, panels, 0, 0));
 }
 
 VitroStatus vitro_product(VitroDevice *dev, const VitroProduct *p)
@@ -296,15 +349,19 @@ VitroStatus vitro_product(VitroDevice *dev, const VitroProduct *p)
     const Walk w = plan_walk(dev, p);
     void *memory = NULL;
     VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_THREADS, (size_t)dev->threads * w.thread_bytes));
-    const int64_t tasks = w.groups * w.parts;
-#pragma omp parallel num_threads(dev->threads) if (tasks > 1 && p->rows * p->cols > 1024 &&        \
+    /* A thread takes its next task before it does the one it has, to know what to fetch ahead. */
+    _Atomic int64_t taken = 0;
+#pragma omp parallel num_threads(dev->threads) if (w.tasks > 1 && p->rows * p->cols > 1024 &&      \
                                                    p->rows * p->cols * p->depth >= 1 << 16)
     {
         uint8_t *scratch = (uint8_t *)memory + (size_t)omp_get_thread_num() * w.thread_bytes;
         vitro_unit_begin(w.unit);
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < tasks; i++)
-            walk_task(&w, i, scratch);
+        int64_t task = atomic_fetch_add(&taken, 1);
+        while (task < w.tasks) {
+            const int64_t next = atomic_fetch_add(&taken, 1);
+            walk_task(&w, task, next, scratch);
+            task = next;
+        }
         vitro_unit_end(w.unit);
     }
     return VITRO_OK;
