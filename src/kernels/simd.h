@@ -30,6 +30,7 @@
 #define VITRO_SIMD_C      0
 #define VITRO_SIMD_AVX2   1
 #define VITRO_SIMD_AVX512 2
+#define VITRO_SIMD_NEON   3
 
 #define FN static inline __attribute__((always_inline, unused)) VITRO_TARGET
 
@@ -52,6 +53,8 @@
 #include "kernels/simd/avx512.inc"
 #elif VITRO_SIMD == VITRO_SIMD_AVX2
 #include "kernels/simd/avx2.inc"
+#elif VITRO_SIMD == VITRO_SIMD_NEON
+#include "kernels/simd/neon.inc"
 #else
 #include "kernels/simd/c.inc"
 #endif
