@@ -11,7 +11,7 @@
 typedef struct BenchArgs {
     ArgInts batch_sizes;
     ArgChoices precisions;
-    bool train, json, freeze_layers, profile;
+    bool train, json, freeze_layers, recompute, profile;
     double seconds;
     ModelArgs model;
     DeviceArgs device;
@@ -41,6 +41,8 @@ static const ArgOption bench_options[] = {
     ROW("train", ARG_FLAG, train, .help = "measure training steps in place of prediction"),
     ROW("freeze-layers", ARG_BOOL, freeze_layers, .def = "false",
         .help = "with --train: train head and pre_logits only"),
+    ROW("recompute", ARG_BOOL, recompute, .def = "false",
+        .help = "with --train: keep only the blocks' inputs for the backward pass"),
     ROW("seconds", ARG_REAL, seconds, .def = "3", .min = 0, .max = 3600,
         .help = "how long to measure each, at least 5 runs; the median counts"),
     ROW("profile", ARG_FLAG, profile, .help = "tell the time by operator"),
@@ -154,6 +156,7 @@ static int make_work(Work *w, const Bench *b, int64_t batch_size)
     VitroTrainOptions options = vitro_train_options_default();
     options.batch_size = batch_size;
     options.freeze = b->args->freeze_layers;
+    options.recompute = b->args->recompute;
     options.lr = 1e-6; /* so that the parameters stay ordinary numbers however long this runs */
     VitroStatus st =
         b->args->train ? vitro_trainer_create(&w->trainer, b->model, &options, WARM_UPS + RUNS_MAX)
@@ -322,6 +325,9 @@ static int check_args(const BenchArgs *a)
 {
     if (a->freeze_layers && !a->train)
         return cli_usage("option --freeze-layers needs --train");
+    if (a->recompute && (!a->train || a->freeze_layers))
+        return cli_usage("option --recompute %s",
+                         a->train ? "has no meaning with --freeze-layers true" : "needs --train");
     for (int i = 0; i < a->precisions.count; i++)
         if (a->train && a->precisions.value[i] == INT8)
             return cli_usage("option --precision: int8 is for prediction, --train takes fp32 and "

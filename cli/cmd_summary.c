@@ -10,7 +10,7 @@
 #include <string.h>
 
 typedef struct SummaryArgs {
-    bool list, json, freeze_layers, every_block, attention, proj;
+    bool list, json, freeze_layers, recompute, every_block, attention, proj;
     int64_t batch_size;
     int dim, heads, tokens;
     ModelArgs model;
@@ -28,6 +28,8 @@ static const ArgOption summary_options[] = {
         .help = "pictures whose operations and activations are counted"),
     ROW("freeze-layers", ARG_BOOL, freeze_layers, .def = "false",
         .help = "count head and pre_logits only as trainable"),
+    ROW("recompute", ARG_BOOL, recompute, .def = "false",
+        .help = "count the memory of training with --recompute true"),
     ROW("every-block", ARG_FLAG, every_block,
         .help = "a line for each layer of each block, equal as they are; JSON has them always"),
     ROW("json", ARG_FLAG, json, .help = "one JSON line"),
@@ -48,8 +50,9 @@ typedef struct Summary {
     const char *name;
     int64_t params, trainable;
     LayerTable layers;
-    const char *device;         /* its name */
-    VitroMemory predict, train; /* train: none of it where there is no head */
+    const char *device; /* its name */
+    VitroMemory predict;
+    VitroTrainMemory train; /* with SGD; none of it where there is no head */
 } Summary;
 
 static int element_bytes(const SummaryArgs *a)
@@ -116,9 +119,9 @@ static void print_transform_json(const VitroTransform *t)
     putchar('}');
 }
 
-static int64_t memory_total(const VitroMemory *m)
+static int64_t predict_total(const VitroMemory *m)
 {
-    return m->params + m->activations + 2 * m->gradients; /* with SGD's momentum */
+    return m->params + m->activations;
 }
 
 static void print_memory_json(const Summary *s)
@@ -126,12 +129,11 @@ static void print_memory_json(const Summary *s)
     printf(", \"memory\": {\"device\": \"%s\", \"precision\": \"%s\", \"params\": %" PRId64
            ", \"predict\": {\"activations\": %" PRId64 ", \"total\": %" PRId64 "}, \"train\": ",
            s->device, cli_precision_names[s->args->device.precision], s->predict.params,
-           s->predict.activations, memory_total(&s->predict));
+           s->predict.activations, predict_total(&s->predict));
     if (s->config.num_classes)
         printf("{\"activations\": %" PRId64 ", \"gradients\": %" PRId64 ", \"momentum\": %" PRId64
                ", \"total\": %" PRId64 "}}",
-               s->train.activations, s->train.gradients, s->train.gradients,
-               memory_total(&s->train));
+               s->train.activations, s->train.gradients, s->train.optimizer, s->train.total);
     else
         printf("null}");
 }
@@ -219,17 +221,18 @@ static void print_config(const Summary *s)
 
 static void print_memory(const Summary *s)
 {
-    const VitroMemory *p = &s->predict, *t = &s->train;
+    const VitroMemory *p = &s->predict;
+    const VitroTrainMemory *t = &s->train;
     char total[GROUPED_BYTES];
     printf("Memory (%s, %s, batch size %" PRId64 "), in bytes:\n", s->device,
            cli_precision_names[s->args->device.precision], s->args->batch_size);
     printf("  predict %s (parameters %" PRId64 ", activations %" PRId64 ")\n",
-           format_grouped(total, memory_total(p)), p->params, p->activations);
+           format_grouped(total, predict_total(p)), p->params, p->activations);
     if (s->config.num_classes)
         printf("  train   %s (parameters %" PRId64 ", activations %" PRId64 ", gradients %" PRId64
                ", momentum %" PRId64 ")\n",
-               format_grouped(total, memory_total(t)), t->params, t->activations, t->gradients,
-               t->gradients);
+               format_grouped(total, t->total), t->params, t->activations, t->gradients,
+               t->optimizer);
 }
 
 static void print_text(const Summary *s)
@@ -340,11 +343,14 @@ static int attention(const SummaryArgs *a)
 static int count(Summary *s)
 {
     const SummaryArgs *a = s->args;
-    VitroPrecision precision = a->device.precision == CLI_FP64 ? VITRO_FP64 : VITRO_FP32;
-    VitroMode train = a->freeze_layers ? VITRO_MODE_TRAIN_HEAD : VITRO_MODE_TRAIN;
+    VitroPrecision precision = device_args_precision(&a->device);
+    VitroTrainOptions train = vitro_train_options_default();
+    train.batch_size = a->batch_size;
+    train.freeze = a->freeze_layers;
+    train.recompute = a->recompute;
     if (vitro_config_each_param(&s->config, count_param, s) ||
         vitro_config_memory(&s->predict, &s->config, precision, VITRO_MODE_INFER, a->batch_size) ||
-        vitro_config_memory(&s->train, &s->config, precision, train, a->batch_size))
+        vitro_train_memory(&s->train, &s->config, precision, &train))
         return cli_fail_lib();
     return layers_of_model(&s->layers, &s->config, a->batch_size, element_bytes(a));
 }
@@ -403,6 +409,8 @@ static int refuse_ignored(SummaryArgs *a, const Args *args)
     const ArgGroup models = model_args_group(&a->model);
     const char *with = a->list ? "with --list" : "with --attention";
     int status = CLI_OK;
+    if (a->recompute && a->freeze_layers)
+        return cli_usage("option --recompute has no meaning with --freeze-layers true");
     if (!a->list && !a->attention)
         return refuse(args, attention_options, ARG_COUNT(attention_options), "attention",
                       "without --attention");
@@ -410,10 +418,10 @@ static int refuse_ignored(SummaryArgs *a, const Args *args)
         status = refuse(args, attention_options, ARG_COUNT(attention_options), "", with);
     if (!status)
         status = refuse(args, models.options, models.count, a->list ? "" : "qkv-bias", with);
-    if (!status && (args_given(args, "freeze-layers") || args_given(args, "every-block")))
-        status =
-            cli_usage("option --%s has no meaning %s",
-                      args_given(args, "freeze-layers") ? "freeze-layers" : "every-block", with);
+    static const char *const of_models[] = {"freeze-layers", "recompute", "every-block"};
+    for (int i = 0; i < 3 && !status; i++)
+        if (args_given(args, of_models[i]))
+            status = cli_usage("option --%s has no meaning %s", of_models[i], with);
     if (!status && a->list && args_given(args, "batch-size"))
         status = cli_usage("option --batch-size has no meaning %s", with);
     return status;

@@ -4,6 +4,7 @@
 #include "download_args.h"
 #include "model_args.h"
 #include "report.h"
+#include "train_memory.h"
 #include "train_run.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ typedef struct TrainArgs {
     const char *data_path;
     int dataset; /* VitroDatasetKind */
     const char *init_weights;
-    bool freeze_layers;
+    bool freeze_layers, recompute;
     int epochs;
     int64_t batch_size;
     double lr, lrf, momentum, weight_decay;
@@ -98,6 +99,9 @@ static const ArgOption run_options[] = {
         .help = "starts from every tensor of FILE, the head included"),
     ROW("freeze-layers", ARG_BOOL, freeze_layers, .def_help = "true with --weights, else false",
         .help = "train head and pre_logits only"),
+    ROW("recompute", ARG_BOOL, recompute, .def = "false",
+        .help = "less memory, more time, the same numbers: keeps only the blocks' inputs for the "
+                "backward pass"),
 };
 
 static const ArgOption output_options[] = {
@@ -144,6 +148,14 @@ static int check_contradictions(const Session *s)
     if (model_args_has_weights(&s->model_args) && is_set(a->init_weights))
         return cli_usage("options --weights and --init-weights contradict each other: the first "
                          "leaves out the head, the second loads it");
+    bool frozen = args_given(&s->args, "freeze-layers") ? a->freeze_layers
+                                                        : model_args_has_weights(&s->model_args);
+    if (a->recompute && frozen)
+        return cli_usage("option --recompute has no meaning with --freeze-layers true%s, which "
+                         "keeps nothing of the blocks",
+                         args_given(&s->args, "freeze-layers") ? "" : " (as --weights implies)");
+    if (s->device_args.precision == CLI_INT8)
+        return cli_usage("option --precision: int8 is for prediction, train takes fp32 and bf16");
     if (!is_set(a->data_path) || !is_set(a->output_dir))
         return cli_usage("option --%s: found an empty path",
                          is_set(a->data_path) ? "output-dir" : "data-path");
@@ -327,8 +339,6 @@ static void print_trained(const Session *s)
         trained += info.count;
     }
     printf("%s training parameters.\n", format_grouped(grouped, trained));
-    printf("%.1f MB for activations, gradients and optimizer state\n",
-           (double)vitro_trainer_bytes(s->run.trainer) / 1e6);
     fflush(stdout);
 }
 
@@ -361,15 +371,21 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int open_loader(VitroLoader **out, const Session *s, VitroDataset *ds, bool training)
+static VitroLoaderOptions loader_options(const Session *s, bool training)
 {
     const TrainArgs *a = &s->train_args;
-    VitroLoaderOptions options = {.transform = s->transform,
-                                  .augment = training && a->augment == 0,
-                                  .shuffle = training && a->shuffle,
-                                  .batch_size = smaller(a->batch_size, vitro_dataset_count(ds)),
-                                  .workers = a->workers,
-                                  .seed = (uint64_t)s->device_args.seed};
+    return (VitroLoaderOptions){.transform = s->transform,
+                                .augment = training && a->augment == 0,
+                                .shuffle = training && a->shuffle,
+                                .batch_size = a->batch_size,
+                                .workers = a->workers,
+                                .seed = (uint64_t)s->device_args.seed};
+}
+
+static int open_loader(VitroLoader **out, const Session *s, VitroDataset *ds, bool training)
+{
+    VitroLoaderOptions options = loader_options(s, training);
+    options.batch_size = smaller(options.batch_size, vitro_dataset_count(ds));
     return vitro_loader_open(out, ds, &options) ? cli_fail_lib() : CLI_OK;
 }
 
@@ -407,7 +423,19 @@ static VitroTrainOptions train_options(const Session *s)
                                .batch_size =
                                    smaller(a->batch_size, vitro_dataset_count(s->train_set)),
                                .freeze = a->freeze_layers,
+                               .recompute = a->recompute,
                                .seed = (uint64_t)s->device_args.seed};
+}
+
+static int check_memory(const Session *s)
+{
+    TrainMemory memory = {.config = &s->config,
+                          .precision = device_args_precision(&s->device_args),
+                          .train_set = s->train_set,
+                          .val_set = s->val_set,
+                          .options = train_options(s),
+                          .loader = loader_options(s, false)};
+    return train_memory_check(&memory);
 }
 
 static int open_trainer(Session *s)
@@ -485,7 +513,9 @@ static int train(Session *s)
     if (status)
         return status;
     print_settings(s);
-    status = make_model(s);
+    status = check_memory(s);
+    if (!status)
+        status = make_model(s);
     if (!status)
         status = open_trainer(s);
     if (!status)

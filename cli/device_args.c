@@ -65,6 +65,11 @@ static int open_device(VitroDevice **out, const VitroDeviceOptions *options)
     return CLI_OK;
 }
 
+VitroPrecision device_args_precision(const DeviceArgs *d)
+{
+    return precisions[d->precision];
+}
+
 int device_args_open(const DeviceArgs *d, VitroDevice **out)
 {
     const char *name = d->device;
@@ -78,7 +83,7 @@ int device_args_open(const DeviceArgs *d, VitroDevice **out)
                          backend_names[d->backend]);
     VitroDeviceOptions options = {.name = d->backend ? backend_names[d->backend] : name,
                                   .threads = d->threads,
-                                  .precision = precisions[d->precision]};
+                                  .precision = device_args_precision(d)};
     if (!gpu)
         return open_device(out, &options);
     VitroStatus st = vitro_device_open(out, &options);

@@ -17,7 +17,8 @@ typedef struct DeviceArgs {
 } DeviceArgs;
 
 ArgGroup device_args_group(DeviceArgs *d); /* --device --backend --threads --seed --precision */
-ArgGroup device_args_group_bench(DeviceArgs *d); /* without --precision */
+ArgGroup device_args_group_bench(DeviceArgs *d);           /* without --precision */
+VitroPrecision device_args_precision(const DeviceArgs *d); /* as the library calls it */
 /* Opens the device; falls back to the CPU with one line where a GPU was asked for and is not
  * there. */
 int device_args_open(const DeviceArgs *d, VitroDevice **out);

@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 static const Command commands[] = {
-    {"train", "train a model on labelled pictures", cmd_train},
-    {"predict", "say what a model sees in pictures", cmd_predict},
-    {"eval", "measure a model on a data set", cmd_eval},
-    {"summary", "count parameters and operations", cmd_summary},
-    {"convert", "write a weight file in another format, list its tensors", cmd_convert},
-    {"bench", "measure speed", cmd_bench},
-    {NULL, NULL, NULL},
+    {"train", "train a model on labelled pictures", cmd_train, .computes = true},
+    {"predict", "say what a model sees in pictures", cmd_predict, .computes = true},
+    {"eval", "measure a model on a data set", cmd_eval, .computes = true},
+    {"summary", "count parameters and operations", cmd_summary, .computes = false},
+    {"convert", "write a weight file in another format, list its tensors", cmd_convert,
+     .computes = false},
+    {"bench", "measure speed", cmd_bench, .computes = true},
+    {0},
 };
 
 #define COMMAND_COUNT (ARG_COUNT(commands) - 1)
@@ -100,12 +101,16 @@ static void log_line(void *user, VitroLogLevel level, const char *line)
  * a second instead of 30. But a small model has hundreds of parallel regions in a step of 10 ms: on
  * an idle machine its training reached 0.30 of the peak with a count of 0, 0.28 with 200, 0.50 with
  * 1000 (some 50 microseconds) and 0.52 with any more. The count is read from the environment before
- * main begins, so the program starts itself once more with that setting, unless the user chose one.
+ * main begins, so the program starts itself once more with that setting, unless the user chose one
+ * or the command computes nothing: a start takes some 5 ms.
  */
-static void spin_briefly(char **argv)
+static void spin_briefly(int argc, char **argv)
 {
 #if defined(__linux__)
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || !argv[0])
+    bool computes = false;
+    for (int i = 0; i < COMMAND_COUNT && argc > 1; i++)
+        computes |= commands[i].computes && strcmp(argv[1], commands[i].name) == 0;
+    if (!computes || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -117,7 +122,7 @@ static void spin_briefly(char **argv)
     if (strcmp(name ? name + 1 : self, called ? called + 1 : argv[0]) == 0)
         execv(self, argv);
 #else
-    (void)argv;
+    (void)argc, (void)argv;
 #endif
 }
 
@@ -135,7 +140,7 @@ static void keep_standard_streams(void)
 int main(int argc, char **argv)
 {
     keep_standard_streams();
-    spin_briefly(argv);
+    spin_briefly(argc, argv);
     /* `vitro ... | head` ends quietly, also where the caller ignores SIGPIPE. */
     signal(SIGPIPE, SIG_DFL);
     vitro_set_log(log_line, NULL);

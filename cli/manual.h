@@ -11,6 +11,7 @@ typedef struct Command {
     const char *name;
     const char *summary; /* "measure speed" */
     int (*run)(int argc, char **argv);
+    bool computes; /* on several threads */
 } Command;
 
 /* vitro(1). `commands` ends with an empty one. */

@@ -215,8 +215,8 @@ int loaded_model_open(LoadedModel *l, const ModelArgs *m, const DeviceArgs *d)
     status = device_args_open(d, &loaded.dev);
     if (!status) {
         VitroLoadOptions strict = {.strict = true};
-        if (vitro_model_create(&loaded.model, loaded.dev, &loaded.file.config) ||
-            vitro_model_load(loaded.model, loaded.file.ckpt, &strict, NULL))
+        if (vitro_model_open(&loaded.model, loaded.dev, &loaded.file.config, loaded.file.ckpt,
+                             &strict, NULL))
             status = cli_fail_lib();
     }
     if (status) {

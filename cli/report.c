@@ -166,6 +166,21 @@ static const char *format_time(char out[24], double seconds)
     return out;
 }
 
+const char *format_memory(char out[MEMORY_BYTES], int64_t bytes)
+{
+    static const char *const unit[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double n = (double)bytes / 1024;
+    int u = 0;
+    if (bytes < 1024) {
+        snprintf(out, MEMORY_BYTES, "%" PRId64 " B", bytes);
+        return out;
+    }
+    for (; n >= 1024 && u < 5; u++)
+        n /= 1024;
+    snprintf(out, MEMORY_BYTES, "%.*f %s", u < 2 ? 1 : 2, n, unit[u]);
+    return out;
+}
+
 /* Three digits and a decimal prefix: 999, 1.23k, 45.6M, 789G. */
 static const char *format_bytes(char out[24], double bytes)
 {

@@ -31,6 +31,10 @@ const char *format_python_3(char out[PYTHON_FORMAT_BYTES], double v);
 #define GROUPED_BYTES 32
 const char *format_grouped(char out[GROUPED_BYTES], int64_t v);
 
+/* Bytes as "512 B", "3.1 KiB", "45.6 MiB", "1.23 GiB". Returns `out`. */
+#define MEMORY_BYTES 32
+const char *format_memory(char out[MEMORY_BYTES], int64_t bytes);
+
 /* ---- progress ----------------------------------------------------------------------------- */
 
 /* Where stderr is a terminal, a bar in place, as tqdm draws it:

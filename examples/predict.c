@@ -30,8 +30,7 @@ static VitroStatus load(Session *s, const char *weights)
         (st = vitro_checkpoint_open(&s->file, weights)) != VITRO_OK ||
         (st = vitro_card_read(&s->card, s->file)) != VITRO_OK ||
         (st = vitro_config_from_checkpoint(&s->config, NULL, 0, s->file, &s->card, NULL, 0)) ||
-        (st = vitro_model_create(&s->model, s->device, &s->config)) != VITRO_OK ||
-        (st = vitro_model_load(s->model, s->file, NULL, NULL)) != VITRO_OK)
+        (st = vitro_model_open(&s->model, s->device, &s->config, s->file, NULL, NULL)))
         return st;
     return vitro_predictor_create(&s->predictor, s->model, 1);
 }
@@ -88,7 +87,7 @@ int main(int argc, char **argv)
     vitro_predictor_free(s.predictor);
     vitro_model_free(s.model);
     vitro_card_deinit(&s.card);
-    vitro_checkpoint_close(s.file);
-    vitro_device_close(s.device); /* last of all: the model lives on it */
+    vitro_checkpoint_close(s.file); /* after the model: its weights lie there */
+    vitro_device_close(s.device);   /* last of all: the model lives on it */
     return st == VITRO_OK ? 0 : 1;
 }

@@ -19,7 +19,7 @@ plot        base image plot                             : base image plot
 data        base image data                             : base image data download
 ckpt        base tensor ckpt                            : base checkpoint
 metrics     base image metrics                          : base image train
-info        base backend info                           : base
+info        base backend data info                      : base
 cli         cli                                         : base device checkpoint image data download model plot train vitro
 examples    examples                                    : base device checkpoint image data download model plot train vitro
 # Libraries that only the named files may see.
@@ -30,8 +30,8 @@ library webp/decode.h       src/image/ src/info/
 library webp/demux.h        src/image/ src/info/
 library cairo.h             src/plot/ src/info/
 library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/
-library curl/curl.h         src/data/http src/info/
-library archive.h           src/data/unpack src/info/
+library curl/curl.h         src/data/http
+library archive.h           src/data/unpack
 library archive_entry.h     src/data/unpack
 library cuda_runtime.h      src/backend/cuda/
 RULES

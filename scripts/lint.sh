@@ -41,6 +41,7 @@ if command -v cppcheck >/dev/null; then
     cppcheck --std=c11 --enable=warning,portability,performance --quiet \
         -j "$(nproc 2>/dev/null || echo 2)" --suppress=missingInclude -I include -I src -I cli \
         -D__x86_64__ -DVITRO_HAVE_CURL=1 -DVITRO_HAVE_ARCHIVE=1 \
+        -DVITRO_CURL_FILE='"libcurl.so.4"' -DVITRO_ARCHIVE_FILE='"libarchive.so.13"' \
         --template='{file} {id} line {line}: {message}' src cli examples 2>&1 |
         grep -E '^[a-z]+/[^ ]+ [a-zA-Z]+ line ' >"$found" || true
     report

@@ -61,6 +61,12 @@ VITRO_API const char *vitro_version(void);
  * Static storage. */
 VITRO_API const char *vitro_build_info(void);
 
+/* Bytes that the system would still give to this process: the least of what is available in the
+ * machine (swap aside), what the process's control groups leave, and what its limits of address
+ * space and data leave. -1: the system does not tell. Where the environment has
+ * VITRO_MEMORY_AVAILABLE=<bytes>, that is the answer. */
+VITRO_API int64_t vitro_memory_available(void);
+
 typedef enum VitroLogLevel { VITRO_LOG_INFO = 0, VITRO_LOG_WARN = 1 } VitroLogLevel;
 
 /* `line` has no trailing newline and is valid during the call only. May be called from any thread,

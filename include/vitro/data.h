@@ -90,6 +90,9 @@ typedef struct VitroBatch {
 
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_loader_open(VitroLoader **out, const VitroDataset *ds,
                                                          const VitroLoaderOptions *options);
+/* Bytes that a loader of these (valid) options holds: its batches and their order. Not in it: the
+ * pictures that its workers have in hand. */
+VITRO_API int64_t vitro_loader_memory(const VitroDataset *ds, const VitroLoaderOptions *options);
 VITRO_API void vitro_loader_close(VitroLoader *loader);            /* NULL is fine */
 VITRO_API int64_t vitro_loader_batches(const VitroLoader *loader); /* per epoch, rounded up */
 /* Begins `epoch` at batch `first_batch`; whatever was under way is dropped. */

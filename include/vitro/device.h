@@ -18,7 +18,8 @@ typedef enum VitroPrecision {
      * not. */
     VITRO_PRECISION_BF16 = 2,
     /* Inference only: products of bytes, weights scaled by output, activations by token; attention,
-     * the patch embedding and the head as VITRO_PRECISION_BF16. */
+     * the patch embedding, the head, and products that sum over fewer than 192 inputs are as in
+     * VITRO_PRECISION_BF16. */
     VITRO_PRECISION_INT8 = 3
 } VitroPrecision;
 

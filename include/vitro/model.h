@@ -115,21 +115,25 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_each_layer(const VitroConfig
 
 /* What a model is run for. */
 typedef enum VitroMode {
-    VITRO_MODE_INFER,     /* nothing is kept; dropout off */
-    VITRO_MODE_TRAIN,     /* everything that the backward pass needs is kept */
-    VITRO_MODE_TRAIN_HEAD /* the same from the final norm on; the frozen part keeps nothing */
+    VITRO_MODE_INFER,          /* nothing is kept; dropout off */
+    VITRO_MODE_TRAIN,          /* everything that the backward pass needs is kept */
+    VITRO_MODE_TRAIN_HEAD,     /* the same from the final norm on; the frozen part keeps nothing */
+    VITRO_MODE_TRAIN_RECOMPUTE /* as TRAIN, bit for bit, but of a block only its input is kept: the
+                                * backward pass computes the rest a second time */
 } VitroMode;
 
 /* Bytes, as a model and its predictor or trainer allocate them (each tensor on 64 bytes). Not in
- * it: copies of weights that a back end packs for its products, and workspace of its threads. */
+ * it: copies of weights that a back end packs for its products (an opened model has nothing else of
+ * them), and workspace of its threads. */
 typedef struct VitroMemory {
     int64_t params;
     int64_t activations; /* buffers that are not needed at the same time share memory */
     int64_t gradients;   /* 0 in inference; an optimizer holds as much again for SGD's momentum,
                           * twice as much for AdamW */
 } VitroMemory;
-/* What `mode` takes at `batch` images, without allocating it. 1 <= batch <= 2^20. Errors:
- * VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
+/* What `mode` takes at `batch` images, without allocating it, with the gradients of all parameters
+ * that it trains (vitro_train_memory tells what a trainer of given options really takes). 1 <=
+ * batch <= 2^20. Errors: VITRO_E_ARG, _NOMEM (also: more than could ever be addressed). */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg,
                                                            VitroPrecision precision, VitroMode mode,
                                                            int64_t batch);
@@ -235,6 +239,18 @@ typedef struct VitroLoadOptions {
  * `report` may be NULL. What is skipped counts as missing (as after `del weights_dict[key]`), never
  * as unexpected. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_load(VitroModel *model,
+                                                        const VitroCheckpoint *ckpt,
+                                                        const VitroLoadOptions *options,
+                                                        VitroLoadReport *report);
+/* A model for inference alone, whose parameters are those of `ckpt`; arguments, report and errors
+ * as for vitro_model_create and vitro_model_load, and where options leave a parameter out it is 0.
+ * It takes about as much memory as a float32 file, where a model that is created and loaded takes
+ * three times that: the weights stay in the mapped file until the first predictor is created, which
+ * packs them from there, one by one (and so may give VITRO_E_FORMAT: a checksum that does not fit).
+ * The checkpoint is borrowed as the device is: both must outlive the model. What would change
+ * parameters (init, load, param_set, a trainer) gives VITRO_E_ARG; param_get and save work. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_model_open(VitroModel **out, VitroDevice *dev,
+                                                        const VitroConfig *cfg,
                                                         const VitroCheckpoint *ckpt,
                                                         const VitroLoadOptions *options,
                                                         VitroLoadReport *report);

@@ -27,9 +27,28 @@ typedef struct VitroTrainOptions {
     int epochs;         /* 20 */
     int64_t batch_size; /* 64; the largest batch that a step will be given */
     bool freeze;        /* train head and pre_logits only */
+    bool recompute;     /* false; less memory, more time, the same bits: see below */
     uint64_t seed;      /* of dropout and drop path */
 } VitroTrainOptions;
 VITRO_API VitroTrainOptions vitro_train_options_default(void);
+
+/* With `recompute` a trainer keeps of each block only its input, and the backward pass computes the
+ * rest once more. Where accumulate is 1 and clip_grad 0, it also makes the gradients of one block
+ * only after those of the one above have been used up. With `freeze` nothing is kept anyway. */
+
+/* Bytes that a model and its trainer take, as they allocate them (each tensor on 64 bytes). Not in
+ * it: copies of weights that a back end packs for its products, and workspace of its threads. */
+typedef struct VitroTrainMemory {
+    int64_t params, gradients, optimizer;
+    int64_t activations; /* with the batch's pictures and results */
+    int64_t total;       /* of the above */
+} VitroTrainMemory;
+/* What training with these options takes, without allocating it. Errors: VITRO_E_ARG, _NOMEM (also:
+ * more than could ever be addressed). */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_train_memory(VitroTrainMemory *out,
+                                                          const VitroConfig *cfg,
+                                                          VitroPrecision precision,
+                                                          const VitroTrainOptions *options);
 
 /* Gradients, optimizer state and activations for one model, which it borrows and changes: while a
  * step runs, no other thread may use the model. Between steps predictors see the new parameters. */
@@ -64,7 +83,8 @@ VITRO_API int64_t vitro_trainer_steps(const VitroTrainer *t);  /* optimizer step
 VITRO_API bool vitro_trainer_trains(const VitroTrainer *t, int64_t param);
 /* Bytes of activations, gradients and optimizer state on the device. */
 VITRO_API int64_t vitro_trainer_bytes(const VitroTrainer *t);
-/* The gradient of parameter i after the last step, [count] float32 (tests, inspection). */
+/* The gradient of parameter i after the last step, [count] float32 (tests, inspection).
+ * VITRO_E_UNSUPPORTED: with recompute, where gradients are used up at once. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param,
                                                           float *out);
 

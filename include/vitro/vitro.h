@@ -12,8 +12,7 @@
  *     if (vitro_device_open(&dev, NULL) || vitro_checkpoint_open(&ckpt, "model.pth") ||
  *         vitro_card_read(&card, ckpt) ||
  *         vitro_config_from_checkpoint(&cfg, NULL, 0, ckpt, &card, NULL, 0) ||
- *         vitro_model_create(&model, dev, &cfg) ||
- *         vitro_model_load(model, ckpt, NULL, NULL) ||
+ *         vitro_model_open(&model, dev, &cfg, ckpt, NULL, NULL) ||
  *         vitro_predictor_create(&predictor, model, 1) ||
  *         vitro_image_read(&picture, "tulip.jpg", 3, false))
  *         return fprintf(stderr, "%s\n", vitro_last_error()), 1;

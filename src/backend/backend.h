@@ -27,7 +27,6 @@ typedef struct VitroProfile VitroProfile; /* profile.c's own */
 struct VitroDevice {
     const VitroBackendOps *ops;
     VitroDtype dtype; /* of parameters and most activations: VITRO_F32, or VITRO_F64 on "ref" */
-    VitroDtype operand_dtype; /* of activations that products multiply: VITRO_BF16, or as dtype */
     VitroPrecision precision; /* of products */
     bool widened;             /* which the machine has no instructions for */
     int threads;              /* >= 1 */
@@ -39,11 +38,23 @@ struct VitroDevice {
     VitroProfile *profile;
 };
 
+/* Of parameters and most activations, and of what products multiply. */
+static inline VitroDtype vitro_precision_dtype(VitroPrecision p)
+{
+    return p == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
+}
+static inline VitroDtype vitro_precision_operand(VitroPrecision p)
+{
+    return p == VITRO_PRECISION_BF16 || p == VITRO_PRECISION_INT8 ? VITRO_BF16
+                                                                  : vitro_precision_dtype(p);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 /* Shapes: B batch, T tokens, D width, M rows of a matrix, N its columns. */
 struct VitroBackendOps {
-    const char *name; /* "cpu" */
+    const char *name;     /* "cpu" */
+    bool separate_memory; /* tensors are not where the host could read them */
     VitroStatus (*open)(VitroDevice *dev, const VitroDeviceOptions *options);
     void (*close)(VitroDevice *dev);
     VitroStatus (*peak_gflops)(VitroDevice *dev, VitroPrecision precision,
@@ -59,10 +70,15 @@ struct VitroBackendOps {
 
     /* Makes *weight ready for many forward products of up to max_rows rows of x; an op takes a
      * weight that is not prepared, too. Once it is, calling again does nothing. After the elements
-     * of w changed: weight_refresh. */
+     * of w changed: weight_refresh. Where needs_source is there, w may lie in a mapped file:
+     * read-only, and aligned to no more than its elements. */
     VitroStatus (*weight_prepare)(VitroDevice *dev, VitroWeight *weight, int64_t max_rows);
     VitroStatus (*weight_refresh)(VitroDevice *dev, VitroWeight *weight);
     void (*weight_release)(VitroDevice *dev, VitroWeight *weight);
+    /* Whether forward products of `weight`, which was prepared, still read the elements of w. Else
+     * w's memory may go (w.data is then NULL), and calling weight_prepare again does not look there
+     * either. NULL where products read w itself, in the device's memory. */
+    bool (*needs_source)(VitroDevice *dev, const VitroWeight *weight);
 
     /* y[M,N] = epilogue(x[M,K] w^T + b).  `weight` may have any rank-2 w. */
     VitroStatus (*linear)(VitroDevice *dev, VitroTensor y, VitroTensor x, const VitroWeight *weight,

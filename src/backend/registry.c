@@ -48,8 +48,7 @@ static VitroStatus open_one(VitroDevice **out, int i, const VitroDeviceOptions *
     if (!dev)
         return VITRO_NOMEM;
     dev->ops = ops;
-    dev->dtype = options->precision == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
-    dev->operand_dtype = narrow ? VITRO_BF16 : dev->dtype;
+    dev->dtype = vitro_precision_dtype(options->precision);
     dev->precision = options->precision;
     dev->threads = options->threads;
     snprintf(dev->name, sizeof dev->name, "%s", ops->name);

@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -20,6 +19,12 @@ static _Atomic unsigned mask;
 static atomic_bool mask_is_set;
 
 #if defined(__x86_64__)
+static bool has_f16c(void) /* clang 14's __builtin_cpu_supports does not know it */
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+
 /* Tile registers are large: Linux gives them to a process that asks. */
 static bool amx_is_granted(void)
 {
@@ -41,7 +46,9 @@ static unsigned detect(void)
     unsigned flags = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (__builtin_cpu_supports("pclmul"))
+        flags |= VITRO_CPU_CLMUL;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         flags |= VITRO_CPU_AVX2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {

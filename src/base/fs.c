@@ -49,6 +49,22 @@ void vitro_map_close(VitroMap *map)
     *map = (VitroMap){0};
 }
 
+static bool is_in_map(const VitroMap *map, const void *p, size_t n)
+{
+    uintptr_t first = (uintptr_t)map->data, at = (uintptr_t)p;
+    return at >= first && at - first <= map->size && n <= map->size - (at - first);
+}
+
+void vitro_map_forget(const VitroMap *map, const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)p + n) & ~(page - 1);
+    /* The file has all of it: nothing is ever written to the map. */
+    if (end > first && is_in_map(map, p, n))
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 /* Opens a file or a pipe. A device may never end, as /dev/zero. */
 static VitroStatus open_to_read(int *out, bool *is_pipe, const char *path)
 {

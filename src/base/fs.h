@@ -13,6 +13,10 @@ typedef struct VitroMap {
 
 VitroStatus vitro_map_open(VitroMap *map, const char *path); /* regular files only */
 void vitro_map_close(VitroMap *map);
+/* The n bytes at p will not be read soon: pages that lie wholly among them leave this process. They
+ * stay in the page cache as long as the system likes, and come back when they are read. Nothing
+ * where the bytes do not lie in the map. */
+void vitro_map_forget(const VitroMap *map, const void *p, size_t n);
 
 /* Appends the file's bytes to `b`, whose cap limits them. path "-" is standard input. A pipe may be
  * named too, a device not. */

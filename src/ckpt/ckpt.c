@@ -371,6 +371,28 @@ const void *vitro_checkpoint_data(const VitroCheckpoint *ckpt, int64_t i)
     return verify(ckpt, t) == VITRO_OK ? t->data : NULL;
 }
 
+/* ---- memory --------------------------------------------------------------------------------- */
+
+/* From the first element to the last. */
+static void forget(const VitroCheckpoint *ckpt, const VitroCkptTensor *t)
+{
+    size_t last = 0;
+    if (t->info.count == 0)
+        return;
+    for (int d = 0; d < t->info.rank; d++)
+        last += (size_t)((t->info.dim[d] - 1) * t->stride[d]);
+    vitro_map_forget(&ckpt->map, t->data, (last + 1) * vitro_dtype_size(t->info.dtype));
+}
+
+void vitro_ckpt_forget(const VitroCheckpoint *ckpt, int64_t i)
+{
+    const VitroCkptTensor *t = &ckpt->tensor[i];
+    if (!t->part_count)
+        forget(ckpt, t);
+    for (int64_t p = 0; p < t->part_count; p++)
+        forget(ckpt, &t->part[p]);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static int compare_source_names(const void *a, const void *b)

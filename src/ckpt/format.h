@@ -87,6 +87,10 @@ VitroStatus vitro_ckpt_index_names(int64_t **out, const VitroCkptTensor *tensor,
 void vitro_ckpt_free_tensors(VitroCkptTensor *tensor, int64_t count);
 bool vitro_ckpt_is_contiguous(const VitroCkptTensor *t);
 
+/* Tensor i will not be read soon: its pages leave the process (see vitro_map_forget). What was
+ * inflated stays where it is. Nothing but speed and memory depends on it. */
+void vitro_ckpt_forget(const VitroCheckpoint *ckpt, int64_t i);
+
 bool vitro_ckpt_is_utf8(const char *text, size_t size); /* valid, and without NUL */
 
 #endif

@@ -4,8 +4,9 @@
  * inline_container.cc): an extra field 'FB' full of 'Z'. */
 #include "ckpt/zip.h"
 
+#include "base/crc32.h"
+
 #include <string.h>
-#include <zlib.h>
 
 enum {
     ALIGNMENT = 64,
@@ -113,8 +114,7 @@ VitroStatus vitro_zip_writer_add_two(VitroZipWriter *w, const char *name, const 
         return vitro_fail(VITRO_E_ARG, "zip: a record's name of %zu bytes, at most 65535 fit",
                           strlen(name));
     uint64_t at = w->file->written;
-    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), head, head_size);
-    crc = (uint32_t)crc32_z(crc, data, size);
+    uint32_t crc = vitro_crc32(vitro_crc32(0, head, head_size), data, size);
     VITRO_TRY(write_local(w, name, crc, (uint64_t)head_size + size));
     VITRO_TRY(vitro_replace_write(w->file, head, head_size));
     VITRO_TRY(vitro_replace_write(w->file, data, size));

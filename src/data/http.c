@@ -58,6 +58,8 @@ bool vitro_http_parse_range(const char *text, int64_t *first, int64_t *last, int
 
 #if VITRO_HAVE_CURL
 
+#include "data/late.h"
+
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
@@ -71,6 +73,33 @@ enum {
     MAX_NOTE_BYTES = 64 << 10, /* the text of a redirect */
     LONGEST_DELAY_MS = 10000
 };
+
+#define CURL_FUNCTIONS(F)                                                                          \
+    F(curl_easy_cleanup)                                                                           \
+    F(curl_easy_getinfo)                                                                           \
+    F(curl_easy_init)                                                                              \
+    F(curl_easy_perform)                                                                           \
+    F(curl_easy_setopt)                                                                            \
+    F(curl_easy_strerror)                                                                          \
+    F(curl_global_init)                                                                            \
+    F(curl_version_info)
+
+/* curl.h has macros of two of the names: (lib.curl_easy_setopt)(...) calls the function. */
+static struct {
+    CURL_FUNCTIONS(VITRO_LATE_MEMBER)
+} lib;
+static const char *const function_names[] = {CURL_FUNCTIONS(VITRO_LATE_NAME)};
+static VitroLate late = {.file = VITRO_CURL_FILE,
+                         .names = function_names,
+                         .count = sizeof(function_names) / sizeof(function_names[0]),
+                         .table = &lib};
+
+const char *vitro_http_library(void)
+{
+    if (vitro_late_load(&late) != VITRO_OK)
+        return "not found";
+    return lib.curl_version_info(CURLVERSION_NOW)->version;
+}
 
 /* What the server's answer means for us. */
 typedef enum Verdict {
@@ -125,7 +154,7 @@ static VitroStatus check_size(const Transfer *t, int64_t bytes)
 static VitroStatus judge_whole(Transfer *t)
 {
     curl_off_t length = -1;
-    curl_easy_getinfo(t->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    (lib.curl_easy_getinfo)(t->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     VITRO_TRY(start_over(t));
     t->total = length;
     t->verdict = TAKE;
@@ -159,7 +188,7 @@ static void judge_beyond(Transfer *t)
 static VitroStatus judge(Transfer *t)
 {
     long code = 0;
-    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
+    (lib.curl_easy_getinfo)(t->curl, CURLINFO_RESPONSE_CODE, &code);
     snprintf(t->why, sizeof(t->why), "the server answered %ld", code);
     switch (code) {
     case 200:
@@ -270,7 +299,7 @@ static VitroStatus set_up(Transfer *t)
 #define SET(option, value)                                                                         \
     do {                                                                                           \
         if (rc == CURLE_OK)                                                                        \
-            rc = curl_easy_setopt(c, option, value);                                               \
+            rc = (lib.curl_easy_setopt)(c, option, value);                                         \
     } while (0)
 #if LIBCURL_VERSION_NUM >= 0x075500
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -297,7 +326,7 @@ static VitroStatus set_up(Transfer *t)
     if (rc == CURLE_OUT_OF_MEMORY)
         return vitro_fail(VITRO_E_NOMEM, "libcurl has no memory");
     if (rc != CURLE_OK)
-        return vitro_fail(VITRO_E_UNSUPPORTED, "libcurl: %s", curl_easy_strerror(rc));
+        return vitro_fail(VITRO_E_UNSUPPORTED, "libcurl: %s", lib.curl_easy_strerror(rc));
     return VITRO_OK;
 }
 
@@ -334,7 +363,7 @@ static VitroStatus after_transfer(Transfer *t, CURLcode rc, bool *again)
         return vitro_fail(VITRO_E_CANCELLED, "%s: the download was stopped", t->request->url);
     if (rc == CURLE_OK || (rc == CURLE_WRITE_ERROR && t->verdict != TAKE))
         return VITRO_OK; /* the second: take_body had seen enough */
-    const char *text = t->curl_error[0] ? t->curl_error : curl_easy_strerror(rc);
+    const char *text = t->curl_error[0] ? t->curl_error : lib.curl_easy_strerror(rc);
     if (rc == CURLE_OUT_OF_MEMORY)
         return vitro_fail(VITRO_E_NOMEM, "%s: libcurl has no memory", t->request->url);
     if (!may_pass(rc))
@@ -354,10 +383,10 @@ static VitroStatus perform(Transfer *t, const char *url, bool *again)
     t->curl_error[0] = 0;
     t->asked = t->no_range ? 0 : t->have;
     snprintf(range, sizeof(range), "%lld-", (long long)t->asked);
-    if (curl_easy_setopt(t->curl, CURLOPT_URL, url) != CURLE_OK ||
-        curl_easy_setopt(t->curl, CURLOPT_RANGE, t->asked ? range : NULL) != CURLE_OK)
+    if ((lib.curl_easy_setopt)(t->curl, CURLOPT_URL, url) != CURLE_OK ||
+        (lib.curl_easy_setopt)(t->curl, CURLOPT_RANGE, t->asked ? range : NULL) != CURLE_OK)
         return vitro_fail(VITRO_E_NOMEM, "%s: libcurl has no memory", t->request->url);
-    CURLcode rc = curl_easy_perform(t->curl);
+    CURLcode rc = lib.curl_easy_perform(t->curl);
     if (rc == CURLE_OK && t->verdict == UNJUDGED)
         t->st = judge(t); /* an answer without a body */
     return after_transfer(t, rc, again);
@@ -367,8 +396,8 @@ static VitroStatus perform(Transfer *t, const char *url, bool *again)
 static VitroStatus follow(Transfer *t, const char **url)
 {
     char *from = NULL, *to = NULL;
-    curl_easy_getinfo(t->curl, CURLINFO_EFFECTIVE_URL, &from);
-    curl_easy_getinfo(t->curl, CURLINFO_REDIRECT_URL, &to);
+    (lib.curl_easy_getinfo)(t->curl, CURLINFO_EFFECTIVE_URL, &from);
+    (lib.curl_easy_getinfo)(t->curl, CURLINFO_REDIRECT_URL, &to);
     if (!to)
         return vitro_fail(VITRO_E_IO, "%s: %s without saying where to go", t->request->url, t->why);
     if (!vitro_http_may_redirect(from ? from : t->request->url, to))
@@ -475,7 +504,7 @@ static VitroStatus check_url(const char *url)
 
 static void start_curl(void)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    lib.curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request)
@@ -484,22 +513,30 @@ VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request)
      * process may use libcurl too. */
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     VITRO_TRY(check_url(request->url));
+    VitroStatus st = vitro_late_load(&late);
+    if (st != VITRO_OK)
+        return vitro_fail_prefix(st, "%s", request->url);
     pthread_once(&once, start_curl);
     off_t have = lseek(fd, 0, SEEK_END);
     if (have < 0)
         return vitro_fail_errno("%s: the partial file", request->url);
     Transfer t = {.request = request, .fd = fd, .have = have, .best = have, .total = -1};
-    t.curl = curl_easy_init();
+    t.curl = lib.curl_easy_init();
     if (!t.curl)
         return vitro_fail(VITRO_E_NOMEM, "libcurl has no memory");
-    VitroStatus st = set_up(&t);
+    st = set_up(&t);
     if (st == VITRO_OK)
         st = run_tries(&t);
-    curl_easy_cleanup(t.curl);
+    lib.curl_easy_cleanup(t.curl);
     return st;
 }
 
 #else
+
+const char *vitro_http_library(void)
+{
+    return "none";
+}
 
 VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request)
 {

@@ -23,8 +23,11 @@ typedef struct VitroHttpRequest {
  * After a failure the bytes that arrived stay. At most 5 redirects, to http or https only, and
  * never from https to http.
  * Errors: VITRO_E_IO (no connection, the server refuses), _FORMAT (too large), _CANCELLED, _ARG
- * (the url), _UNSUPPORTED (a build without libcurl), _NOMEM. */
+ * (the url), _UNSUPPORTED (libcurl is not here, or the build was made without it), _NOMEM. */
 VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request);
+/* The version of the library that does it, "none" (in this build) or "not found". Static storage.
+ */
+const char *vitro_http_library(void);
 
 /* Whether a server at `from` may send us on to `to`. */
 bool vitro_http_may_redirect(const char *from, const char *to);

@@ -252,6 +252,32 @@ static int ring_size(const VitroLoader *l)
     return (int)(n < l->batches ? n : l->batches);
 }
 
+/* What follows from the data set and the options. */
+static void set_sizes(VitroLoader *l, const VitroDataset *ds, const VitroLoaderOptions *options)
+{
+    l->ds = ds;
+    l->options = *options;
+    l->count = ds->count;
+    l->batch_size = options->batch_size < ds->count ? options->batch_size : ds->count;
+    if (l->count > 0) {
+        l->batches = (l->count + l->batch_size - 1) / l->batch_size;
+        l->slot_count = ring_size(l);
+    }
+}
+
+int64_t vitro_loader_memory(const VitroDataset *ds, const VitroLoaderOptions *options)
+{
+    VitroLoader l = {0};
+    set_sizes(&l, ds, options);
+    const VitroTransform *t = &options->transform;
+    const Slot *slot = l.slots;
+    double per_image = (double)t->width * t->height * t->channels * (double)sizeof(*slot->images) +
+                       (double)(sizeof(*slot->labels) + sizeof(*slot->index));
+    double bytes = per_image * (double)l.batch_size * l.slot_count +
+                   (double)l.count * (double)sizeof(*l.order);
+    return bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX / 2;
+}
+
 static VitroStatus alloc_slots(VitroLoader *l)
 {
     const VitroTransform *t = &l->options.transform;
@@ -306,14 +332,9 @@ VitroStatus vitro_loader_open(VitroLoader **out, const VitroDataset *ds,
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->done, NULL);
     VitroStatus st = VITRO_OK;
-    l->ds = ds;
-    l->options = *options;
-    l->count = ds->count;
-    l->batch_size = options->batch_size < ds->count ? options->batch_size : ds->count;
+    set_sizes(l, ds, options);
     l->paused = true;
     if (l->count > 0) {
-        l->batches = (l->count + l->batch_size - 1) / l->batch_size;
-        l->slot_count = ring_size(l);
         /* Small enough that all workers have a part of the next batch, large enough that the lock
          * costs nothing beside the work. */
         l->chunk = l->batch_size / (4 * (options->workers + 1)) + 1;

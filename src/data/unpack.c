@@ -5,6 +5,8 @@
 
 #if VITRO_HAVE_ARCHIVE
 
+#include "data/late.h"
+
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -14,6 +16,30 @@
 
 enum { MAX_ENTRIES = 64, MAX_MEMBERS = 32, CHUNK = 64 << 10 };
 
+#define ARCHIVE_FUNCTIONS(F)                                                                       \
+    F(archive_entry_filetype)                                                                      \
+    F(archive_entry_hardlink)                                                                      \
+    F(archive_entry_pathname)                                                                      \
+    F(archive_errno)                                                                               \
+    F(archive_error_string)                                                                        \
+    F(archive_read_data)                                                                           \
+    F(archive_read_free)                                                                           \
+    F(archive_read_new)                                                                            \
+    F(archive_read_next_header)                                                                    \
+    F(archive_read_open_fd)                                                                        \
+    F(archive_read_support_filter_gzip)                                                            \
+    F(archive_read_support_format_tar)                                                             \
+    F(archive_version_string)
+
+static struct {
+    ARCHIVE_FUNCTIONS(VITRO_LATE_MEMBER)
+} lib;
+static const char *const function_names[] = {ARCHIVE_FUNCTIONS(VITRO_LATE_NAME)};
+static VitroLate late = {.file = VITRO_ARCHIVE_FILE,
+                         .names = function_names,
+                         .count = sizeof(function_names) / sizeof(function_names[0]),
+                         .table = &lib};
+
 typedef struct Unpack {
     const VitroUnpackRules *rules;
     int dir_fd;
@@ -21,16 +47,22 @@ typedef struct Unpack {
     bool seen[MAX_MEMBERS];
 } Unpack;
 
+const char *vitro_unpack_library(void)
+{
+    return vitro_late_load(&late) == VITRO_OK ? lib.archive_version_string()
+                                              : "libarchive not found";
+}
+
 VitroStatus vitro_unpack_supported(const char *archive)
 {
-    (void)archive;
-    return VITRO_OK;
+    VitroStatus st = vitro_late_load(&late);
+    return st == VITRO_OK ? st : vitro_fail_prefix(st, "%s", archive);
 }
 
 static VitroStatus fail_archive(const Unpack *u)
 {
-    const char *text = archive_error_string(u->a);
-    if (archive_errno(u->a) == ENOMEM)
+    const char *text = lib.archive_error_string(u->a);
+    if (lib.archive_errno(u->a) == ENOMEM)
         return vitro_fail(VITRO_E_NOMEM, "%s: libarchive has no memory", u->rules->archive);
     return vitro_fail(VITRO_E_FORMAT, "%s: damaged archive: %s", u->rules->archive,
                       text ? text : "no reason given");
@@ -40,9 +72,9 @@ static VitroStatus fail_archive(const Unpack *u)
 
 static const char *type_name(struct archive_entry *e)
 {
-    if (archive_entry_hardlink(e))
+    if (lib.archive_entry_hardlink(e))
         return "a hard link";
-    switch (archive_entry_filetype(e)) {
+    switch (lib.archive_entry_filetype(e)) {
     case AE_IFREG:
         return "a file";
     case AE_IFDIR:
@@ -65,16 +97,16 @@ static const char *below_top(const Unpack *u, const char *path)
 static VitroStatus identify(const Unpack *u, int *index, struct archive_entry *e)
 {
     const VitroUnpackRules *r = u->rules;
-    const char *path = archive_entry_pathname(e);
+    const char *path = lib.archive_entry_pathname(e);
     if (!path)
         return vitro_fail(VITRO_E_FORMAT, "%s: an entry's name cannot be read", r->archive);
-    bool plain = !archive_entry_hardlink(e);
+    bool plain = !lib.archive_entry_hardlink(e);
     const char *rest = below_top(u, path);
     *index = -1;
-    if (plain && archive_entry_filetype(e) == AE_IFDIR &&
+    if (plain && lib.archive_entry_filetype(e) == AE_IFDIR &&
         (strcmp(path, r->top) == 0 || (rest && !*rest)))
         return VITRO_OK;
-    if (plain && archive_entry_filetype(e) == AE_IFREG && rest)
+    if (plain && lib.archive_entry_filetype(e) == AE_IFREG && rest)
         for (size_t i = 0; i < r->member_count; i++)
             if (strcmp(rest, r->members[i].name) == 0)
                 *index = (int)i;
@@ -109,7 +141,7 @@ static VitroStatus copy_data(const Unpack *u, int fd, const char *name)
     uint8_t chunk[CHUNK];
     int64_t total = 0;
     for (;;) {
-        la_ssize_t n = archive_read_data(u->a, chunk, sizeof(chunk));
+        la_ssize_t n = lib.archive_read_data(u->a, chunk, sizeof(chunk));
         if (n < 0)
             return fail_archive(u);
         if (n == 0)
@@ -146,7 +178,7 @@ static VitroStatus unpack_entries(Unpack *u)
 {
     for (int entries = 0;; entries++) {
         struct archive_entry *e;
-        int rc = archive_read_next_header(u->a, &e);
+        int rc = lib.archive_read_next_header(u->a, &e);
         if (rc == ARCHIVE_EOF)
             break;
         if (rc != ARCHIVE_OK) /* a warning, too: the published archives give none */
@@ -168,7 +200,8 @@ static VitroStatus unpack_entries(Unpack *u)
 
 VitroStatus vitro_unpack(int dir_fd, int archive_fd, const VitroUnpackRules *rules)
 {
-    Unpack u = {.rules = rules, .dir_fd = dir_fd, .a = archive_read_new()};
+    VITRO_TRY(vitro_unpack_supported(rules->archive));
+    Unpack u = {.rules = rules, .dir_fd = dir_fd, .a = lib.archive_read_new()};
     if (!u.a)
         return vitro_fail(VITRO_E_NOMEM, "%s: libarchive has no memory", rules->archive);
     VitroStatus st;
@@ -178,17 +211,22 @@ VitroStatus vitro_unpack(int dir_fd, int archive_fd, const VitroUnpackRules *rul
     else if (lseek(archive_fd, 0, SEEK_SET) != 0)
         st = vitro_fail_errno("%s: cannot read", rules->archive);
     /* No more than is needed: every further format is more code that reads hostile bytes. */
-    else if (archive_read_support_filter_gzip(u.a) != ARCHIVE_OK ||
-             archive_read_support_format_tar(u.a) != ARCHIVE_OK ||
-             archive_read_open_fd(u.a, archive_fd, CHUNK) != ARCHIVE_OK)
+    else if (lib.archive_read_support_filter_gzip(u.a) != ARCHIVE_OK ||
+             lib.archive_read_support_format_tar(u.a) != ARCHIVE_OK ||
+             lib.archive_read_open_fd(u.a, archive_fd, CHUNK) != ARCHIVE_OK)
         st = fail_archive(&u);
     else
         st = unpack_entries(&u);
-    archive_read_free(u.a);
+    lib.archive_read_free(u.a);
     return st;
 }
 
 #else
+
+const char *vitro_unpack_library(void)
+{
+    return "libarchive none";
+}
 
 VitroStatus vitro_unpack_supported(const char *archive)
 {

@@ -24,10 +24,13 @@ typedef struct VitroUnpackRules {
 /* Writes the wanted members as new files into the folder open as `dir_fd`, reading the archive from
  * `archive_fd`. Any other name, a second entry of one name, a link, a device, an absolute path, "."
  * or ".." in a path is refused. After a failure, files that were begun are left to the caller.
- * Errors: VITRO_E_FORMAT (the archive), _IO, _UNSUPPORTED (a build without libarchive), _NOMEM. */
+ * Errors: VITRO_E_FORMAT (the archive), _IO, _UNSUPPORTED (no libarchive), _NOMEM. */
 VitroStatus vitro_unpack(int dir_fd, int archive_fd, const VitroUnpackRules *rules);
 
-/* Fails with VITRO_E_UNSUPPORTED where this build cannot unpack. */
+/* Fails with VITRO_E_UNSUPPORTED where archives cannot be unpacked. */
 VitroStatus vitro_unpack_supported(const char *archive);
+/* "libarchive 3.6.2", "libarchive none" (in this build) or "libarchive not found". Static storage.
+ */
+const char *vitro_unpack_library(void);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this build stands on. The only file above all rooms: it asks each library for its version
  * and uses it for nothing else. */
+#include "data/http.h"
+#include "data/unpack.h"
 #include "vitro/base.h"
 
 #include <pthread.h>
@@ -12,12 +14,6 @@
 #include <png.h>
 #include <webp/decode.h>
 #include <zlib.h>
-#if VITRO_HAVE_CURL
-#include <curl/curl.h>
-#endif
-#if VITRO_HAVE_ARCHIVE
-#include <archive.h>
-#endif
 
 #define STR_(x) #x
 #define STR(x)  STR_(x)
@@ -30,25 +26,6 @@
 
 static char info[512];
 
-/* The two that a build may lack: --download needs them. */
-static const char *curl_name(void)
-{
-#if VITRO_HAVE_CURL
-    return curl_version_info(CURLVERSION_NOW)->version;
-#else
-    return "none";
-#endif
-}
-
-static const char *archive_name(void)
-{
-#if VITRO_HAVE_ARCHIVE
-    return archive_version_string(); /* "libarchive 3.6.2" */
-#else
-    return "libarchive none";
-#endif
-}
-
 static void fill(void)
 {
     int webp = WebPGetDecoderVersion();
@@ -56,8 +33,8 @@ static void fill(void)
              JPEG_NAME "\nlibpng %s\nlibwebp %d.%d.%d\ncairo %s\njansson %s\nzlib %s\n"
                        "libcurl %s\n%s\n",
              png_get_libpng_ver(NULL), webp >> 16, webp >> 8 & 255, webp & 255,
-             cairo_version_string(), jansson_version_str(), zlibVersion(), curl_name(),
-             archive_name());
+             cairo_version_string(), jansson_version_str(), zlibVersion(), vitro_http_library(),
+             vitro_unpack_library());
 }
 
 const char *vitro_build_info(void)

@@ -113,6 +113,18 @@ static inline void vitro_unit_end(const VitroUnit *u)
         u->end();
 }
 
+/* The end of a product's tile: pre = x (NULL: not kept), y = scale act(x) + residual. */
+typedef struct VitroFinish {
+    const float *tile; /* [rows][VITRO_PANEL] */
+    int64_t rows, cols;
+    VitroAct act;  /* NONE or GELU; others go through act first */
+    void *y, *pre; /* float32, or bf16 where narrow */
+    bool narrow, pre_narrow;
+    int64_t stride;        /* elements between rows of y, pre and residual */
+    const float *scale;    /* [rows], or NULL */
+    const float *residual; /* may be y; NULL: none */
+} VitroFinish;
+
 typedef struct VitroKernels {
     const char *name; /* "AVX-512" */
 
@@ -148,6 +160,7 @@ typedef struct VitroKernels {
     void (*act_narrow)(float *y, const float *x, int64_t n, VitroAct act);
     void (*act_backward_narrow)(float *dx, const float *dy, const float *x, int64_t n,
                                 VitroAct act);
+    void (*finish)(const VitroFinish *f); /* to the same accuracy where y is narrow */
     /* y = x with dropout, its elements being first, first + 1, ... of the sample; y may be x */
     void (*dropout)(float *y, const float *x, int64_t n, uint64_t first, const VitroDropKey *key);
     /* y = s x + r; r NULL: absent; y may be x or r */

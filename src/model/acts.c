@@ -5,6 +5,12 @@
 
 #include <inttypes.h>
 
+/* Whether the layers below the head are trained, too. */
+static bool trains_body(VitroMode mode)
+{
+    return mode == VITRO_MODE_TRAIN || mode == VITRO_MODE_TRAIN_RECOMPUTE;
+}
+
 static void plan_head(VitroActs *a, VitroPlan *plan)
 {
     const VitroConfig *cfg = plan->cfg;
@@ -42,43 +48,69 @@ static void plan_backward(VitroActs *a, VitroPlan *plan)
     a->dnorm = vitro_plan2(plan, B, D);
     a->dcls = vitro_plan2(plan, B, D);
     a->dx = vitro_plan3(plan, B, plan->tokens, D);
-    size_t mark = plan->arena->used;
+}
+
+/* All blocks, and the buffers of their backward pass and the embedding's. Where everything is kept,
+ * only the latter share memory, each being done when the next begins. Else nothing but `out` of a
+ * block outlives it, and whatever is under way has all the memory. */
+static void plan_blocks(VitroActs *a, VitroPlan *plan)
+{
+    VitroArena *arena = plan->arena;
+    bool kept = a->mode == VITRO_MODE_TRAIN;
+    int last = plan->cfg->depth - 1;
+    size_t mark = arena->used;
+    for (int l = 0; l < last; l++) {
+        if (!kept)
+            vitro_arena_release(arena, mark);
+        vitro_block_plan(&a->block[l], plan, l, a->block[l].out);
+    }
+    if (a->mode == VITRO_MODE_TRAIN_RECOMPUTE)
+        vitro_block_plan_scratch(&a->block_scratch, plan);
+    if (!kept)
+        vitro_arena_release(arena, mark);
+    vitro_last_block_plan(&a->last, plan, last);
+    if (!plan->keep)
+        return;
+    if (kept)
+        mark = arena->used;
     vitro_last_block_plan_scratch(&a->last_scratch, plan);
-    vitro_arena_release(plan->arena, mark); /* each is done when the next begins */
-    vitro_block_plan_scratch(&a->block_scratch, plan);
-    vitro_arena_release(plan->arena, mark);
+    vitro_arena_release(arena, mark);
+    if (kept)
+        vitro_block_plan_scratch(&a->block_scratch, plan);
+    vitro_arena_release(arena, mark);
     vitro_embed_plan_scratch(&a->embed_scratch, plan);
 }
 
-/* One walk over all layers, from the picture to the logits; see VitroArena. */
-static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg, VitroDtype dtype,
-                     int64_t batch)
+/* One walk over all layers, those first whose buffers outlive a block; see VitroArena. */
+static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg,
+                     VitroPrecision precision, int64_t batch)
 {
+    const VitroDtype dtype = vitro_precision_dtype(precision);
+    /* attention's products sum over the width of a head, two bf16 at a time */
+    const bool even = cfg->embed_dim / cfg->num_heads % 2 == 0;
     VitroPlan plan = {.arena = arena,
                       .cfg = cfg,
                       .dtype = dtype,
+                      .operand = even ? vitro_precision_operand(precision) : dtype,
                       .batch = batch,
                       .tokens = vitro_config_tokens(cfg),
                       .patches = vitro_config_tokens(cfg) - 1,
-                      .keep = a->mode == VITRO_MODE_TRAIN,
+                      .keep = trains_body(a->mode),
                       .drop = a->drop};
-    int64_t S = cfg->img_size;
+    int64_t S = cfg->img_size, D = cfg->embed_dim;
     a->batch = batch;
     a->images =
         vitro_arena_tensor(arena, vitro_tensor4(NULL, dtype, batch, cfg->in_channels, S, S));
     vitro_embed_plan(&a->embed, &plan);
-    int last = cfg->depth - 1;
-    for (int l = 0; l < last; l++) {
-        size_t mark = arena->used;
-        vitro_block_plan(&a->block[l], &plan, l, a->embed.out);
-        if (!plan.keep)
-            vitro_arena_release(arena, mark);
-    }
-    vitro_last_block_plan(&a->last, &plan, last);
-    plan.keep = a->mode != VITRO_MODE_INFER;
-    plan_head(a, &plan);
-    if (plan.keep)
+    plan.norm = vitro_plan_operand3(&plan, batch, plan.tokens, D);
+    for (int l = 0; l < cfg->depth - 1; l++)
+        a->block[l].out = plan.keep ? vitro_plan3(&plan, batch, plan.tokens, D) : a->embed.out;
+    VitroPlan head = plan;
+    head.keep = a->mode != VITRO_MODE_INFER;
+    plan_head(a, &head);
+    if (head.keep)
         plan_backward(a, &plan);
+    plan_blocks(a, &plan);
 }
 
 typedef struct Prepare {
@@ -125,7 +157,8 @@ static VitroStatus prepare_weights(VitroModel *m, int64_t max_batch, VitroMode m
     Prepare p = {m->dev, max_batch};
     pthread_mutex_lock(&m->prepare_lock);
     set_training(m, mode, 1);
-    VitroStatus st = vitro_params_each_weight(&m->params, &m->cfg, false, prepare, &p);
+    VitroStatus st = m->origin ? vitro_model_each_origin(m, prepare, &p)
+                               : vitro_params_each_weight(&m->params, &m->cfg, false, prepare, &p);
     pthread_mutex_unlock(&m->prepare_lock);
     return st;
 }
@@ -138,14 +171,14 @@ static VitroStatus check_batch(int64_t max_batch)
 }
 
 /* Plans without memory: a->block is made, a->bytes told. */
-static VitroStatus measure(VitroActs *a, const VitroConfig *cfg, VitroDtype dtype)
+static VitroStatus measure(VitroActs *a, const VitroConfig *cfg, VitroPrecision precision)
 {
     VITRO_TRY(check_batch(a->max_batch));
     a->block = vitro_calloc((size_t)cfg->depth - 1, sizeof(*a->block));
     if (!a->block)
         return VITRO_NOMEM;
     VitroArena arena = {0};
-    plan_all(a, &arena, cfg, dtype, a->max_batch);
+    plan_all(a, &arena, cfg, precision, a->max_batch);
     if (arena.peak == VITRO_ARENA_MAX)
         return vitro_fail(VITRO_E_NOMEM,
                           "a batch of %" PRId64 " images needs more memory than can be addressed",
@@ -154,11 +187,11 @@ static VitroStatus measure(VitroActs *a, const VitroConfig *cfg, VitroDtype dtyp
     return VITRO_OK;
 }
 
-VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroDtype dtype,
+VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroPrecision precision,
                                int64_t max_batch, VitroMode mode)
 {
     VitroActs a = {.mode = mode, .max_batch = max_batch};
-    VitroStatus st = measure(&a, cfg, dtype);
+    VitroStatus st = measure(&a, cfg, precision);
     vitro_free(a.block);
     if (st == VITRO_OK)
         *bytes = a.bytes;
@@ -168,7 +201,7 @@ VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroDtype
 static VitroStatus allocate(VitroActs *a, VitroModel *m)
 {
     VitroDevice *dev = m->dev;
-    VITRO_TRY(measure(a, &m->cfg, dev->dtype));
+    VITRO_TRY(measure(a, &m->cfg, dev->precision));
     if (a->mode != VITRO_MODE_INFER) {
         void *state;
         VITRO_TRY(dev->ops->alloc(dev, &state, sizeof(*a->drop)));
@@ -218,6 +251,6 @@ VitroStatus vitro_acts_set_batch(VitroActs *a, const VitroModel *m, int64_t batc
         return vitro_fail(VITRO_E_ARG, "a batch of %" PRId64 " images, planned were 1..%" PRId64,
                           batch, a->max_batch);
     VitroArena place = {.base = a->memory};
-    plan_all(a, &place, &m->cfg, m->dev->dtype, batch);
+    plan_all(a, &place, &m->cfg, m->dev->precision, batch);
     return VITRO_OK;
 }

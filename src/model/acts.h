@@ -43,7 +43,7 @@ VitroStatus vitro_acts_create(VitroActs **out, struct VitroModel *model, int64_t
                               VitroMode mode);
 void vitro_acts_free(VitroActs *a); /* NULL is fine */
 /* Bytes that the plan takes, whose memory is then not there. */
-VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroDtype dtype,
+VitroStatus vitro_acts_measure(size_t *bytes, const VitroConfig *cfg, VitroPrecision precision,
                                int64_t max_batch, VitroMode mode);
 /* Lays the same memory out for `batch` <= max_batch images. Allocates nothing. */
 VitroStatus vitro_acts_set_batch(VitroActs *a, const struct VitroModel *model, int64_t batch);

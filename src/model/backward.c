@@ -24,24 +24,51 @@ static VitroStatus head_backward(const VitroModel *m, VitroParams *grad, VitroAc
                                  &p->pre_logits, NULL);
 }
 
-VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroActs *a)
+/* Head, pre_logits and the final norm: from a->dout to a->dcls. */
+static VitroStatus top_backward(const VitroModel *m, VitroParams *grad, VitroActs *a)
 {
-    VitroDevice *dev = m->dev;
-    const VitroParams *p = &m->params;
-    if (a->mode == VITRO_MODE_TRAIN_HEAD)
-        return head_backward(m, grad, a, VITRO_NO_TENSOR);
-
     bool bare = !m->cfg.num_classes && !m->cfg.representation_size; /* features are the output */
     VitroTensor dnorm = bare ? a->dout : a->dnorm;
     if (!bare)
         VITRO_TRY(head_backward(m, grad, a, dnorm));
-    VITRO_TRY(vitro_layernorm_backward(dev, a->dcls, &grad->norm, VITRO_NO_TENSOR, dnorm, &a->norm,
-                                       &p->norm));
-    int last = m->cfg.depth - 1;
-    VITRO_TRY(vitro_last_block_backward(dev, a->dx, a->dcls, &grad->block[last], &a->last,
-                                        &p->block[last], &a->last_scratch));
-    for (int l = last - 1; l >= 0; l--)
-        VITRO_TRY(vitro_block_backward(dev, a->dx, &grad->block[l], &a->block[l], &p->block[l],
-                                       &a->block_scratch));
-    return vitro_embed_backward(dev, &grad->embed, a->dx, &a->embed, &p->embed, &a->embed_scratch);
+    return vitro_layernorm_backward(m->dev, a->dcls, &grad->norm, VITRO_NO_TENSOR, dnorm, &a->norm,
+                                    &m->params.norm);
+}
+
+/* Block l: a->dx becomes the gradient of its input. */
+static VitroStatus block_backward(const VitroModel *m, VitroParams *grad, VitroActs *a, int l)
+{
+    VitroDevice *dev = m->dev;
+    const VitroBlockParams *p = &m->params.block[l];
+    if (l == m->cfg.depth - 1)
+        return vitro_last_block_backward(dev, a->dx, a->dcls, &grad->block[l], &a->last, p,
+                                         &a->last_scratch);
+    VitroTensor x = l > 0 ? a->block[l - 1].out : a->embed.out;
+    if (a->mode == VITRO_MODE_TRAIN_RECOMPUTE)
+        VITRO_TRY(vitro_block_recompute(dev, &a->block[l], p, x));
+    return vitro_block_backward(dev, a->dx, &grad->block[l], &a->block[l], p, &a->block_scratch);
+}
+
+static VitroStatus embed_backward(const VitroModel *m, VitroParams *grad, VitroActs *a)
+{
+    return vitro_embed_backward(m->dev, &grad->embed, a->dx, &a->embed, &m->params.embed, &m->cfg,
+                                &a->embed_scratch);
+}
+
+VitroStatus vitro_model_backward(const VitroModel *m, VitroParams *grad, VitroActs *a)
+{
+    if (a->mode == VITRO_MODE_TRAIN_HEAD)
+        return head_backward(m, grad, a, VITRO_NO_TENSOR);
+    VITRO_TRY(top_backward(m, grad, a));
+    for (int l = m->cfg.depth - 1; l >= 0; l--)
+        VITRO_TRY(block_backward(m, grad, a, l));
+    return embed_backward(m, grad, a);
+}
+
+VitroStatus vitro_model_backward_part(const VitroModel *m, VitroParams *grad, VitroActs *a,
+                                      int part)
+{
+    if (part > m->cfg.depth)
+        return top_backward(m, grad, a);
+    return part > 0 ? block_backward(m, grad, a, part - 1) : embed_backward(m, grad, a);
 }

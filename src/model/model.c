@@ -6,8 +6,9 @@
 #include "base/rng.h"
 
 #include <inttypes.h>
+#include <string.h>
 
-VitroStatus vitro_model_create(VitroModel **out, VitroDevice *dev, const VitroConfig *cfg)
+VitroStatus vitro_model_new(VitroModel **out, VitroDevice *dev, const VitroConfig *cfg)
 {
     VITRO_TRY(vitro_config_validate(cfg));
     VitroModel *m = vitro_calloc(1, sizeof(*m));
@@ -17,10 +18,20 @@ VitroStatus vitro_model_create(VitroModel **out, VitroDevice *dev, const VitroCo
     m->cfg = *cfg;
     pthread_mutex_init(&m->prepare_lock, NULL);
     VitroStatus st = vitro_params_init(&m->params, cfg, dev->dtype);
-    if (st == VITRO_OK) {
-        m->flat = vitro_tensor1(NULL, dev->dtype, vitro_params_flat_count(&m->params, 0));
-        st = dev->ops->alloc(dev, &m->flat.data, vitro_tensor_bytes(&m->flat));
+    if (st != VITRO_OK) {
+        vitro_model_free(m);
+        return st;
     }
+    *out = m;
+    return VITRO_OK;
+}
+
+VitroStatus vitro_model_create(VitroModel **out, VitroDevice *dev, const VitroConfig *cfg)
+{
+    VitroModel *m;
+    VITRO_TRY(vitro_model_new(&m, dev, cfg));
+    m->flat = vitro_tensor1(NULL, dev->dtype, vitro_params_flat_count(&m->params, 0));
+    VitroStatus st = dev->ops->alloc(dev, &m->flat.data, vitro_tensor_bytes(&m->flat));
     if (st == VITRO_OK) {
         vitro_params_place(&m->params, 0, m->flat);
         st = dev->ops->zero(dev, m->flat.data, vitro_tensor_bytes(&m->flat));
@@ -45,12 +56,26 @@ void vitro_model_free(VitroModel *m)
 {
     if (!m)
         return;
-    if (m->flat.data)
+    if (m->params.block)
         (void)!vitro_params_each_weight(&m->params, &m->cfg, false, release, m->dev);
+    for (int64_t i = 0; m->origin && i < m->params.count; i++)
+        m->dev->ops->free(m->dev, m->origin[i].copy);
+    vitro_free(m->origin);
     m->dev->ops->free(m->dev, m->flat.data);
     vitro_params_deinit(&m->params);
     pthread_mutex_destroy(&m->prepare_lock);
     vitro_free(m);
+}
+
+VitroStatus vitro_model_check_may_change(const VitroModel *m)
+{
+    if (!m->ckpt)
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_ARG,
+                      "the model was opened for inference (vitro_model_open): its parameters are "
+                      "those of %s; one that may change is made by vitro_model_create and "
+                      "vitro_model_load",
+                      vitro_checkpoint_path(m->ckpt));
 }
 
 const VitroConfig *vitro_model_config(const VitroModel *m)
@@ -139,7 +164,13 @@ VitroStatus vitro_config_each_param(const VitroConfig *cfg, VitroParamFn fn, voi
 
 VitroStatus vitro_model_param_get(const VitroModel *m, int64_t i, float *out)
 {
-    return vitro_device_read_f32(m->dev, out, *m->params.list[i].slot);
+    const VitroTensor *slot = m->params.list[i].slot;
+    if (!m->origin || !vitro_param_is_weight(&m->params.list[i]))
+        return vitro_device_read_f32(m->dev, out, *slot);
+    if (m->origin[i].tensor >= 0)
+        return vitro_checkpoint_read_f32(m->ckpt, m->origin[i].tensor, out);
+    memset(out, 0, (size_t)vitro_tensor_count(slot) * sizeof(*out));
+    return VITRO_OK;
 }
 
 static VitroStatus refresh(void *user, VitroWeight *weight, int64_t rows_per_image)
@@ -169,6 +200,7 @@ static VitroStatus refresh_if_target(void *user, VitroWeight *weight, int64_t ro
 
 VitroStatus vitro_model_param_set(VitroModel *m, int64_t i, const float *in)
 {
+    VITRO_TRY(vitro_model_check_may_change(m));
     SetTarget target = {m->dev, m->params.list[i].slot};
     VITRO_TRY(vitro_device_write_f32(m->dev, *target.slot, in));
     return vitro_params_each_weight(&m->params, &m->cfg, false, refresh_if_target, &target);

@@ -36,12 +36,17 @@ static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit i
         __VA_ARGS__                                                                                \
     }
 
+/* Rounding to bytes costs a product about a percent, whatever its size; narrow models feel it most
+ * and have no time to gain, so fewer inputs than this stay bf16. */
+enum { BYTES_FROM_INPUTS = 192 };
+
 static void add_weight(VitroParams *p, VitroWeight *w, VitroDtype t, int64_t out, int64_t in,
                        bool bias, const char *name)
 {
     add(p, &w->w, t, VITRO_INIT_LINEAR, DIMS(out, in), "%s.weight", name);
     if (bias)
         add(p, &w->b, t, VITRO_INIT_ZERO, DIMS(out), "%s.bias", name);
+    w->wide = in < BYTES_FROM_INPUTS;
 }
 
 static void add_norm(VitroParams *p, VitroLayerNormParams *n, VitroDtype t, int64_t D,
@@ -85,8 +90,12 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
     add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
     if (cfg->patch_norm)
         add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
+    /* Where pixels come in and classes go out, bytes cost more digits than they save time. */
+    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = true;
+    p->blocks_first = p->count;
     for (int i = 0; i < cfg->depth; i++)
         add_block(p, &p->block[i], t, cfg, i);
+    p->norm_first = p->count;
     add_norm(p, &p->norm, t, D, "norm");
     p->head_first = p->count;
     if (R)
@@ -109,12 +118,28 @@ static int64_t padded(const VitroTensor *t)
     return (vitro_tensor_count(t) + unit - 1) / unit * unit;
 }
 
-int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
+VitroParamRange vitro_params_part(const VitroParams *p, int part)
+{
+    if (part > p->depth)
+        return (VitroParamRange){p->norm_first, p->count};
+    if (part == 0)
+        return (VitroParamRange){0, p->blocks_first};
+    int64_t per_block = (p->norm_first - p->blocks_first) / p->depth;
+    int64_t first = p->blocks_first + (part - 1) * per_block;
+    return (VitroParamRange){first, first + per_block};
+}
+
+int64_t vitro_params_range_count(const VitroParams *p, VitroParamRange range)
 {
     int64_t n = 0;
-    for (int64_t i = first; i < p->count; i++)
+    for (int64_t i = range.first; i < range.end; i++)
         n += padded(p->list[i].slot);
     return n;
+}
+
+int64_t vitro_params_flat_count(const VitroParams *p, int64_t first)
+{
+    return vitro_params_range_count(p, (VitroParamRange){first, p->count});
 }
 
 /* The rows of q, and those of k and v, as weights of their own. */
@@ -126,17 +151,65 @@ static void split_qkv(VitroAttentionParams *a)
     a->q.b = vitro_tensor_part(b, 0, D);
     a->kv.w = vitro_tensor_part(w, D, 2 * D);
     a->kv.b = vitro_tensor_part(b, D, 2 * D);
+    a->q.wide = a->kv.wide = a->qkv.wide;
+}
+
+int64_t vitro_params_largest(const VitroParams *p)
+{
+    int64_t largest = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        int64_t n = vitro_tensor_count(p->list[i].slot);
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
+static void place(VitroTensor *t, uint8_t **at)
+{
+    t->data = *at;
+    *at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
+}
+
+void vitro_params_place_range(VitroParams *p, VitroParamRange range, VitroTensor flat)
+{
+    uint8_t *at = flat.data;
+    for (int64_t i = range.first; i < range.end; i++)
+        place(p->list[i].slot, &at);
+    split_qkv(&p->block[p->depth - 1].attn);
 }
 
 void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat)
 {
+    vitro_params_place_range(p, (VitroParamRange){first, p->count}, flat);
+}
+
+int64_t vitro_params_small_count(const VitroParams *p)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->count; i++)
+        n += vitro_param_is_weight(&p->list[i]) ? 0 : padded(p->list[i].slot);
+    return n;
+}
+
+void vitro_params_place_small(VitroParams *p, VitroTensor flat)
+{
     uint8_t *at = flat.data;
-    for (int64_t i = first; i < p->count; i++) {
-        VitroTensor *t = p->list[i].slot;
-        t->data = at;
-        at += (size_t)padded(t) * vitro_dtype_size(t->dtype);
-    }
+    for (int64_t i = 0; i < p->count; i++)
+        if (!vitro_param_is_weight(&p->list[i]))
+            place(p->list[i].slot, &at);
     split_qkv(&p->block[p->depth - 1].attn);
+}
+
+void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data)
+{
+    VitroAttentionParams *last = &p->block[p->depth - 1].attn;
+    e->slot->data = data;
+    if (e->slot != &last->qkv.w)
+        return;
+    if (data)
+        split_qkv(last);
+    else
+        last->q.w.data = last->kv.w.data = NULL; /* they keep their shapes */
 }
 
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
@@ -159,7 +232,7 @@ VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, boo
         VITRO_TRY(fn(user, &block->mlp.fc1, rows));
         VITRO_TRY(fn(user, &block->mlp.fc2, rows));
     }
-    if (p->pre_logits.w.data)
+    if (cfg->representation_size)
         VITRO_TRY(fn(user, &p->pre_logits, 1));
-    return p->head.w.data ? fn(user, &p->head, 1) : VITRO_OK;
+    return cfg->num_classes ? fn(user, &p->head, 1) : VITRO_OK;
 }

@@ -35,9 +35,15 @@ typedef struct VitroParams {
 
     VitroParam *list; /* [count] */
     int64_t count;
-    int64_t
-        head_first; /* index of the first parameter of pre_logits or head: all later ones are too */
+    int64_t blocks_first; /* index of the first parameter of a block, */
+    int64_t norm_first;   /* of the final norm, */
+    int64_t head_first;   /* and of pre_logits or head: all later ones are theirs, too */
 } VitroParams;
+
+/* Parameters first..end-1 of the list. */
+typedef struct VitroParamRange {
+    int64_t first, end;
+} VitroParamRange;
 
 /* Builds the table; no parameter has memory yet. The structure must not move afterwards. */
 VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype dtype);
@@ -45,10 +51,29 @@ void vitro_params_deinit(VitroParams *p);
 
 /* Elements of one flat range that holds parameters first..count-1, each aligned to VITRO_ALIGN. */
 int64_t vitro_params_flat_count(const VitroParams *p, int64_t first);
+int64_t vitro_params_largest(const VitroParams *p); /* elements of the largest parameter */
 /* Places them in `flat`, in order, and the views of them. Those before `first` stay absent. */
 void vitro_params_place(VitroParams *p, int64_t first, VitroTensor flat);
 
-/* Calls fn for every VitroWeight that is present and used as such: in the last block, attn.q and
+/* The parts that the backward pass finishes one after the other: final norm and head (part
+ * depth + 1), the blocks from the last (part depth) to the first (part 1), the embedding (0). */
+VitroParamRange vitro_params_part(const VitroParams *p, int part);
+/* As above, for the parameters of one range. */
+int64_t vitro_params_range_count(const VitroParams *p, VitroParamRange range);
+void vitro_params_place_range(VitroParams *p, VitroParamRange range, VitroTensor flat);
+
+/* Whether it is the w of a VitroWeight: what is large, and what back ends prepare. */
+static inline bool vitro_param_is_weight(const VitroParam *e)
+{
+    return e->init == VITRO_INIT_LINEAR || e->init == VITRO_INIT_CONV;
+}
+/* The same for all others, whose sum is small: weights stay absent. */
+int64_t vitro_params_small_count(const VitroParams *p);
+void vitro_params_place_small(VitroParams *p, VitroTensor flat);
+/* Gives parameter e, a weight, and the views of it other memory; NULL: none. */
+void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data);
+
+/* Calls fn for every VitroWeight that the model has and used as such: in the last block, attn.q and
  * attn.kv in place of attn.qkv. Stops at the first failure. */
 typedef VitroStatus (*VitroWeightFn)(void *user, VitroWeight *weight, int64_t rows_per_image);
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,

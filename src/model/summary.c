@@ -141,7 +141,7 @@ VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg, VitroP
     VitroDtype dtype = precision == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
     int64_t element = (int64_t)vitro_dtype_size(dtype);
     size_t activations;
-    VITRO_TRY(vitro_acts_measure(&activations, cfg, dtype, batch, mode));
+    VITRO_TRY(vitro_acts_measure(&activations, cfg, precision, batch, mode));
     VitroParams p;
     VITRO_TRY(vitro_params_init(&p, cfg, dtype));
     int64_t first = mode == VITRO_MODE_TRAIN_HEAD ? p.head_first : 0;

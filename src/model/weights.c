@@ -59,8 +59,8 @@ static VitroStatus add_mismatch(VitroBuf *text, const VitroParam *e, const Vitro
 
 /* source[i] = the file's tensor for parameter i, or -1; fills the report; lists every wrong shape.
  */
-static VitroStatus match(int64_t *source, VitroLoadReport *report, const VitroModel *m,
-                         const VitroCheckpoint *ckpt, const VitroLoadOptions *o)
+static VitroStatus find_sources(int64_t *source, VitroLoadReport *report, const VitroModel *m,
+                                const VitroCheckpoint *ckpt, const VitroLoadOptions *o)
 {
     VitroBuf text;
     vitro_buf_init(&text, 1 << 20);
@@ -140,9 +140,29 @@ done:
     return st;
 }
 
-/* Reads tensor k of the file into parameter e; `room` holds the largest parameter. */
-static VitroStatus copy_tensor(VitroModel *m, const VitroParam *e, const VitroCheckpoint *ckpt,
-                               int64_t k, float *room)
+/* Errors start with the checkpoint's path; those of its own functions do already. */
+static VitroStatus with_path(VitroStatus st, const VitroCheckpoint *ckpt)
+{
+    const char *path = vitro_checkpoint_path(ckpt);
+    if (st == VITRO_OK || strncmp(vitro_last_error(), path, strlen(path)) == 0)
+        return st;
+    return vitro_fail_prefix(st, "%s", path);
+}
+
+VitroStatus vitro_model_match(int64_t *source, VitroLoadReport *report, const VitroModel *m,
+                              const VitroCheckpoint *ckpt, const VitroLoadOptions *options)
+{
+    VitroLoadOptions o = options ? *options : (VitroLoadOptions){.strict = true};
+    VitroStatus st = find_sources(source, report, m, ckpt, &o);
+    if (st == VITRO_OK)
+        st = find_unexpected(report, source, m, ckpt, &o);
+    if (st == VITRO_OK && o.strict)
+        st = refuse_inexact(report);
+    return with_path(st, ckpt);
+}
+
+VitroStatus vitro_model_read_param(VitroModel *m, const VitroParam *e, const VitroCheckpoint *ckpt,
+                                   int64_t k, float *room)
 {
     const float *values = NULL;
     if (vitro_checkpoint_info(ckpt, k)->dtype == VITRO_F32)
@@ -156,18 +176,13 @@ static VitroStatus copy_tensor(VitroModel *m, const VitroParam *e, const VitroCh
 
 static VitroStatus copy_all(VitroModel *m, const VitroCheckpoint *ckpt, const int64_t *source)
 {
-    int64_t largest = 0;
-    for (int64_t i = 0; i < m->params.count; i++) {
-        int64_t n = vitro_tensor_count(m->params.list[i].slot);
-        largest = n > largest ? n : largest;
-    }
-    float *room = vitro_malloc((size_t)largest * sizeof(*room));
+    float *room = vitro_malloc((size_t)vitro_params_largest(&m->params) * sizeof(*room));
     if (!room)
         return VITRO_NOMEM;
     VitroStatus st = VITRO_OK;
     for (int64_t i = 0; i < m->params.count && st == VITRO_OK; i++)
         if (source[i] >= 0)
-            st = copy_tensor(m, &m->params.list[i], ckpt, source[i], room);
+            st = vitro_model_read_param(m, &m->params.list[i], ckpt, source[i], room);
     vitro_free(room);
     VITRO_TRY(st);
     return vitro_model_refresh(m);
@@ -176,22 +191,15 @@ static VitroStatus copy_all(VitroModel *m, const VitroCheckpoint *ckpt, const in
 VitroStatus vitro_model_load(VitroModel *m, const VitroCheckpoint *ckpt,
                              const VitroLoadOptions *options, VitroLoadReport *report)
 {
-    VitroLoadOptions o = options ? *options : (VitroLoadOptions){.strict = true};
+    VITRO_TRY(vitro_model_check_may_change(m));
     VitroLoadReport r = {0};
     int64_t *source = vitro_malloc((size_t)m->params.count * sizeof(*source));
     if (!source)
         return VITRO_NOMEM;
-    VitroStatus st = VITRO_OK;
-    VITRO_GOTO(match(source, &r, m, ckpt, &o));
-    VITRO_GOTO(find_unexpected(&r, source, m, ckpt, &o));
-    if (o.strict)
-        VITRO_GOTO(refuse_inexact(&r));
-    VITRO_GOTO(copy_all(m, ckpt, source));
-done:
+    VitroStatus st = vitro_model_match(source, &r, m, ckpt, options);
+    if (st == VITRO_OK)
+        st = with_path(copy_all(m, ckpt, source), ckpt);
     vitro_free(source);
-    if (st != VITRO_OK && strncmp(vitro_last_error(), vitro_checkpoint_path(ckpt),
-                                  strlen(vitro_checkpoint_path(ckpt))) != 0)
-        st = vitro_fail_prefix(st, "%s", vitro_checkpoint_path(ckpt));
     if (st == VITRO_OK && report)
         *report = r;
     else
@@ -199,25 +207,36 @@ done:
     return st;
 }
 
+/* Whether the host can read parameters where they are, as the float32 that a file gets. */
+static bool readable_in_place(const VitroModel *m)
+{
+    return !m->dev->ops->separate_memory && m->dev->dtype == VITRO_F32 && !m->origin;
+}
+
 VitroStatus vitro_model_save(const VitroModel *m, const char *path, VitroCheckpointFormat format,
                              const VitroCard *card)
 {
-    int64_t n = m->params.count, total = 0;
-    for (int64_t i = 0; i < n; i++)
-        total += vitro_tensor_count(m->params.list[i].slot);
+    int64_t n = m->params.count, copied = 0;
+    bool in_place = readable_in_place(m);
+    for (int64_t i = 0; i < n && !in_place; i++)
+        copied += vitro_tensor_count(m->params.list[i].slot);
     VitroTensorSource *sources = vitro_calloc((size_t)n, sizeof(*sources));
-    float *values = vitro_malloc((size_t)total * sizeof(*values));
+    float *values = in_place ? NULL : vitro_malloc((size_t)copied * sizeof(*values));
     char *metadata = NULL;
-    VitroStatus st = sources && values ? VITRO_OK : VITRO_NOMEM;
+    VitroStatus st = sources && (values || in_place) ? VITRO_OK : VITRO_NOMEM;
     if (st != VITRO_OK)
         goto done;
     float *at = values;
     for (int64_t i = 0; i < n; i++) {
         const VitroParam *e = &m->params.list[i];
-        sources[i] =
-            (VitroTensorSource){.name = e->name, .dtype = VITRO_F32, .rank = e->rank, .data = at};
+        sources[i] = (VitroTensorSource){.name = e->name,
+                                         .dtype = VITRO_F32,
+                                         .rank = e->rank,
+                                         .data = in_place ? e->slot->data : at};
         memcpy(sources[i].dim, e->dim, sizeof(e->dim));
-        VITRO_GOTO(vitro_device_read_f32(m->dev, at, *e->slot));
+        if (in_place)
+            continue;
+        VITRO_GOTO(vitro_model_param_get(m, i, at));
         at += vitro_tensor_count(e->slot);
     }
     VITRO_GOTO(vitro_card_write(&metadata, &m->cfg, card));

@@ -29,9 +29,9 @@ void vitro_attention_plan(VitroAttentionActs *a, VitroPlan *plan, int block, dou
     const VitroConfig *cfg = plan->cfg;
     int64_t B = plan->batch, T = plan->tokens, D = cfg->embed_dim;
     *a = (VitroAttentionActs){0};
-    a->qkv.out = vitro_plan3(plan, B, T, 3 * D);
+    a->qkv.out = vitro_plan_operand3(plan, B, T, 3 * D);
     a->qkv.epilogue.rows_per_sample = T;
-    a->ctx = vitro_plan3(plan, B, T, D);
+    a->ctx = vitro_plan_operand3(plan, B, T, D);
     if (plan->keep)
         a->lse = vitro_plan3(plan, B, cfg->num_heads, T);
     a->shape = vitro_attention_shape(plan, block);

@@ -29,12 +29,16 @@ typedef struct VitroBlockScratch {
     VitroMlpScratch mlp; /* shares memory with attn */
 } VitroBlockScratch;
 
-/* Where plan->keep, every block has its own buffers. Else `stream` [B,T,D], the block's input, is
- * updated in place, and the caller gives the rest back to the arena for the next block. */
-void vitro_block_plan(VitroBlockActs *a, VitroPlan *plan, int block, VitroTensor stream);
+/* `out` [B,T,D] is where the block's result goes: where plan->keep, a buffer of its own, else the
+ * block's input, which is updated in place. The caller may give what this takes back to the arena
+ * for the next block; to run backward, this block's forward or recompute must then be the last. */
+void vitro_block_plan(VitroBlockActs *a, VitroPlan *plan, int block, VitroTensor out);
 void vitro_block_plan_scratch(VitroBlockScratch *s, VitroPlan *plan);
 VitroStatus vitro_block_forward(VitroDevice *dev, VitroBlockActs *a, const VitroBlockParams *p,
                                 VitroTensor x);
+/* What backward needs of that, once more: everything but a->out, which is left alone. */
+VitroStatus vitro_block_recompute(VitroDevice *dev, VitroBlockActs *a, const VitroBlockParams *p,
+                                  VitroTensor x);
 /* dx [B,T,D]: in, the gradient of a->out; out, that of the block's input. */
 VitroStatus vitro_block_backward(VitroDevice *dev, VitroTensor dx, VitroBlockParams *grad,
                                  const VitroBlockActs *a, const VitroBlockParams *p,

@@ -7,12 +7,12 @@ void vitro_cls_attention_plan(VitroClsAttentionActs *a, VitroPlan *plan, int blo
     const VitroConfig *cfg = plan->cfg;
     int64_t B = plan->batch, T = plan->tokens, D = cfg->embed_dim;
     *a = (VitroClsAttentionActs){0};
-    a->x = vitro_plan2(plan, B, D);
-    a->q.out = vitro_plan2(plan, B, D);
+    a->x = vitro_plan_operand2(plan, B, D);
+    a->q.out = vitro_plan_operand2(plan, B, D);
     a->q.epilogue.rows_per_sample = 1;
-    a->kv.out = vitro_plan3(plan, B, T, 2 * D);
+    a->kv.out = vitro_plan_operand3(plan, B, T, 2 * D);
     a->kv.epilogue.rows_per_sample = T;
-    a->ctx = vitro_plan2(plan, B, D);
+    a->ctx = vitro_plan_operand2(plan, B, D);
     if (plan->keep)
         a->lse = vitro_plan2(plan, B, cfg->num_heads);
     a->shape = vitro_attention_shape(plan, block);
@@ -24,10 +24,10 @@ void vitro_cls_attention_plan(VitroClsAttentionActs *a, VitroPlan *plan, int blo
 void vitro_cls_attention_plan_scratch(VitroClsAttentionScratch *s, VitroPlan *plan)
 {
     int64_t B = plan->batch, D = plan->cfg->embed_dim;
-    *s = (VitroClsAttentionScratch){.dbranch = vitro_plan2(plan, B, D),
-                                    .dctx = vitro_plan2(plan, B, D),
-                                    .dq = vitro_plan2(plan, B, D),
-                                    .dkv = vitro_plan3(plan, B, plan->tokens, 2 * D),
+    *s = (VitroClsAttentionScratch){.dbranch = vitro_plan_operand2(plan, B, D),
+                                    .dctx = vitro_plan_operand2(plan, B, D),
+                                    .dq = vitro_plan_operand2(plan, B, D),
+                                    .dkv = vitro_plan_operand3(plan, B, plan->tokens, 2 * D),
                                     .dcls = vitro_plan2(plan, B, D)};
 }
 

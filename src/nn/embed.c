@@ -3,33 +3,37 @@
 
 #include "nn/drop.h"
 
+static int64_t patch_size(const VitroConfig *cfg)
+{
+    return (int64_t)cfg->in_channels * cfg->patch_size * cfg->patch_size;
+}
+
 void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan)
 {
     const VitroConfig *cfg = plan->cfg;
     int64_t B = plan->batch, N = plan->patches, D = cfg->embed_dim;
-    int64_t patch = (int64_t)cfg->in_channels * cfg->patch_size * cfg->patch_size;
     *a = (VitroEmbedActs){0};
     a->pos_drop = vitro_dropout(cfg->drop_ratio, 0, VITRO_SITE_POS, plan->drop);
     a->out = vitro_plan3(plan, B, plan->tokens, D);
     size_t mark = plan->arena->used;
-    a->patches = vitro_plan3(plan, B, N, patch);
     a->proj.out = vitro_plan3(plan, B, N, D);
     a->proj.epilogue.rows_per_sample = N;
     a->norm.eps = cfg->norm_eps;
-    if (cfg->patch_norm) {
-        a->norm.out = vitro_plan3(plan, B, N, D);
-        if (plan->keep) {
-            a->norm.mean = vitro_plan1(plan, B * N);
-            a->norm.rstd = vitro_plan1(plan, B * N);
-        }
+    if (cfg->patch_norm && plan->keep) {
+        a->norm.mean = vitro_plan1(plan, B * N);
+        a->norm.rstd = vitro_plan1(plan, B * N);
+        mark = plan->arena->used;
     }
-    if (!plan->keep)
-        vitro_arena_release(plan->arena, mark);
+    if (cfg->patch_norm)
+        a->norm.out = vitro_plan3(plan, B, N, D);
+    a->patches = vitro_plan_operand3(plan, B, N, patch_size(cfg));
+    vitro_arena_release(plan->arena, mark); /* all else is done when the first block begins */
 }
 
 void vitro_embed_plan_scratch(VitroEmbedScratch *s, VitroPlan *plan)
 {
     int64_t B = plan->batch, N = plan->patches, D = plan->cfg->embed_dim;
+    s->patches = vitro_plan_operand3(plan, B, N, patch_size(plan->cfg));
     s->demb = vitro_plan3(plan, B, N, D);
     s->dproj = plan->cfg->patch_norm ? vitro_plan3(plan, B, N, D) : s->demb;
 }
@@ -37,6 +41,7 @@ void vitro_embed_plan_scratch(VitroEmbedScratch *s, VitroPlan *plan)
 VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const VitroEmbedParams *p,
                                 const VitroConfig *cfg, VitroTensor images)
 {
+    a->images = images;
     VITRO_TRY(dev->ops->patchify(dev, a->patches, images, cfg->patch_size));
     VITRO_TRY(vitro_linear_forward(dev, &a->proj, &p->proj, a->patches));
     VitroTensor emb = a->proj.out;
@@ -49,13 +54,15 @@ VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const Vitro
 
 VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
                                  const VitroEmbedActs *a, const VitroEmbedParams *p,
-                                 const VitroEmbedScratch *s)
+                                 const VitroConfig *cfg, const VitroEmbedScratch *s)
 {
     VITRO_TRY(dev->ops->tokens_backward(dev, s->demb, grad->cls_token, grad->pos_embed, dx,
                                         &a->pos_drop));
     if (s->dproj.data != s->demb.data)
         VITRO_TRY(vitro_layernorm_backward(dev, s->dproj, &grad->norm, VITRO_NO_TENSOR, s->demb,
                                            &a->norm, &p->norm));
-    return vitro_linear_backward(dev, VITRO_NO_TENSOR, &grad->proj, s->dproj, &a->proj, &p->proj,
+    VITRO_TRY(dev->ops->patchify(dev, s->patches, a->images, cfg->patch_size));
+    VitroLinearActs proj = {.x = s->patches};
+    return vitro_linear_backward(dev, VITRO_NO_TENSOR, &grad->proj, s->dproj, &proj, &p->proj,
                                  NULL);
 }

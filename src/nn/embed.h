@@ -16,8 +16,9 @@ typedef struct VitroEmbedParams {
 } VitroEmbedParams;
 
 typedef struct VitroEmbedActs {
+    VitroTensor images;      /* [B,C,S,S] borrowed; patches are cut from them again in backward */
     VitroTensor patches;     /* [B,N,C*P*P] */
-    VitroLinearActs proj;    /* out [B,N,D] */
+    VitroLinearActs proj;    /* out [B,N,D]; kept where patch_norm needs it */
     VitroLayerNormActs norm; /* out [B,N,D]; absent unless patch_norm */
     VitroDropout pos_drop;
     VitroTensor out; /* [B,T,D] */
@@ -25,8 +26,9 @@ typedef struct VitroEmbedActs {
 
 /* Buffers of the backward pass; contents are dead afterwards. */
 typedef struct VitroEmbedScratch {
-    VitroTensor demb;  /* [B,N,D] gradient of the tokens before the position embedding */
-    VitroTensor dproj; /* [B,N,D] the same before the norm; demb itself unless patch_norm */
+    VitroTensor patches; /* [B,N,C*P*P] */
+    VitroTensor demb;    /* [B,N,D] gradient of the tokens before the position embedding */
+    VitroTensor dproj;   /* [B,N,D] the same before the norm; demb itself unless patch_norm */
 } VitroEmbedScratch;
 
 void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan);
@@ -37,6 +39,6 @@ VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const Vitro
 /* dx [B,T,D], the gradient of a->out. */
 VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
                                  const VitroEmbedActs *a, const VitroEmbedParams *p,
-                                 const VitroEmbedScratch *scratch);
+                                 const VitroConfig *cfg, const VitroEmbedScratch *scratch);
 
 #endif

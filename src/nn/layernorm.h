@@ -23,6 +23,13 @@ static inline VitroStatus vitro_layernorm_forward(VitroDevice *dev, VitroLayerNo
     return dev->ops->layernorm(dev, a->out, a->mean, a->rstd, x, p->gamma, p->beta, a->eps);
 }
 
+/* a->out once more, where others have used its memory since. */
+static inline VitroStatus vitro_layernorm_again(VitroDevice *dev, const VitroLayerNormActs *a,
+                                                const VitroLayerNormParams *p)
+{
+    return dev->ops->layernorm(dev, a->out, a->mean, a->rstd, a->x, p->gamma, p->beta, a->eps);
+}
+
 /* dx = add + gradient; `add` is what reached x along the residual connection, if any. */
 static inline VitroStatus vitro_layernorm_backward(VitroDevice *dev, VitroTensor dx,
                                                    VitroLayerNormParams *grad, VitroTensor add,

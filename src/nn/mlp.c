@@ -8,10 +8,10 @@ void vitro_mlp_plan(VitroMlpActs *a, VitroPlan *plan, int block, double drop_pat
     const VitroConfig *cfg = plan->cfg;
     int64_t B = plan->batch, T = plan->tokens, M = vitro_config_mlp_width(cfg);
     *a = (VitroMlpActs){0};
-    a->fc1.out = vitro_plan3(plan, B, T, M);
+    a->fc1.out = vitro_plan_operand3(plan, B, T, M);
     a->fc1.epilogue = (VitroEpilogue){
         .act = cfg->act,
-        .pre = plan->keep ? vitro_plan3(plan, B, T, M) : VITRO_NO_TENSOR,
+        .pre = plan->keep ? vitro_plan_operand3(plan, B, T, M) : VITRO_NO_TENSOR,
         .dropout = vitro_dropout(cfg->drop_ratio, block, VITRO_SITE_FC1, plan->drop),
         .rows_per_sample = T};
     a->fc2.out = out;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/dtype.h"
 
+#include "base/cpu.h"
+
 #include <assert.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 static const struct {
     const char *name;
@@ -46,9 +51,30 @@ bool vitro_dtype_is_float(VitroDtype dtype)
         }                                                                                          \
     } while (0)
 
+#if defined(__x86_64__)
+/* Files of halves are widened at every start. The other types' loops run at memory's speed as they
+ * are. Returns how many elements it did. */
+__attribute__((target("f16c"))) static int64_t f32_from_f16_eights(float *out, const char *in,
+                                                                   int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(in + 2 * i))));
+    return i;
+}
+#endif
+
 void vitro_f32_from(float *restrict out, const void *restrict in, VitroDtype dtype, int64_t n)
 {
     assert(vitro_dtype_is_float(dtype));
+#if defined(__x86_64__)
+    if (dtype == VITRO_F16 && vitro_cpu_flags() & VITRO_CPU_AVX2) {
+        int64_t done = f32_from_f16_eights(out, in, n);
+        out += done;
+        in = (const char *)in + 2 * done;
+        n -= done;
+    }
+#endif
     if (dtype == VITRO_F32 && n)
         memcpy(out, in, (size_t)n * sizeof(float));
     else if (dtype == VITRO_F16)

@@ -16,11 +16,26 @@ static VitroStatus zeros(VitroTensor *out, VitroDevice *dev, int64_t n)
     return VITRO_OK;
 }
 
+/* Without momentum SGD's buffer is written and never needed: this much of it serves all. */
+enum { PIECE = 1 << 18 };
+
+static bool has_memory(const VitroTrainOptions *options)
+{
+    return options->optimizer == VITRO_ADAMW || options->momentum > 0;
+}
+
+int64_t vitro_optim_count(const VitroTrainOptions *options, int64_t n)
+{
+    if (!has_memory(options))
+        return n < PIECE ? n : PIECE;
+    return options->optimizer == VITRO_ADAMW ? 2 * n : n;
+}
+
 VitroStatus vitro_optim_init(VitroOptim *o, VitroDevice *dev, const VitroTrainOptions *options,
                              int64_t n)
 {
     *o = (VitroOptim){.dev = dev, .options = *options};
-    VitroStatus st = zeros(&o->m, dev, n);
+    VitroStatus st = zeros(&o->m, dev, has_memory(options) || n < PIECE ? n : PIECE);
     if (st == VITRO_OK && options->optimizer == VITRO_ADAMW)
         st = zeros(&o->v, dev, n);
     if (st != VITRO_OK)
@@ -56,15 +71,35 @@ VitroOptimStep vitro_optim_numbers(const VitroTrainOptions *options, int64_t t, 
                             .correction2 = 1 - pow(options->beta2, (double)t)};
 }
 
-VitroStatus vitro_optim_update(VitroOptim *o, VitroTensor param, VitroTensor grad, double lr,
-                               double grad_scale)
+static VitroStatus sgd_without_memory(VitroOptim *o, VitroTensor param, VitroTensor grad,
+                                      const VitroOptimStep *step)
+{
+    int64_t n = param.dim[0], piece = o->m.dim[0];
+    for (int64_t at = 0; at < n; at += piece) {
+        int64_t count = n - at < piece ? n - at : piece;
+        VITRO_TRY(o->dev->ops->zero(o->dev, o->m.data, vitro_tensor_bytes(&o->m)));
+        VITRO_TRY(o->dev->ops->sgd(o->dev, vitro_tensor_part(param, at, count),
+                                   vitro_tensor_part(grad, at, count),
+                                   vitro_tensor_part(o->m, 0, count), step));
+    }
+    return VITRO_OK;
+}
+
+VitroStatus vitro_optim_update(VitroOptim *o, int64_t first, VitroTensor param, VitroTensor grad,
+                               double lr, double grad_scale)
 {
     const VitroBackendOps *ops = o->dev->ops;
     VitroOptimStep step = vitro_optim_numbers(&o->options, o->updates + 1, lr, grad_scale);
-    if (o->options.optimizer == VITRO_ADAMW)
-        VITRO_TRY(ops->adamw(o->dev, param, grad, o->m, o->v, &step));
-    else
-        VITRO_TRY(ops->sgd(o->dev, param, grad, o->m, &step));
+    if (!has_memory(&o->options))
+        return sgd_without_memory(o, param, grad, &step);
+    VitroTensor m = vitro_tensor_part(o->m, first, param.dim[0]);
+    if (o->options.optimizer == VITRO_SGD)
+        return ops->sgd(o->dev, param, grad, m, &step);
+    VitroTensor v = vitro_tensor_part(o->v, first, param.dim[0]);
+    return ops->adamw(o->dev, param, grad, m, v, &step);
+}
+
+void vitro_optim_end(VitroOptim *o)
+{
     o->updates++;
-    return VITRO_OK;
 }

@@ -10,10 +10,14 @@
 typedef struct VitroOptim {
     VitroDevice *dev; /* borrowed */
     VitroTrainOptions options;
-    VitroTensor m;   /* [n] SGD's momentum buffer, AdamW's first moment */
+    VitroTensor m;   /* [n] SGD's momentum buffer, AdamW's first moment. Without momentum: [<= n], a
+                      * piece that is used again and again, as nothing of it is remembered */
     VitroTensor v;   /* [n] AdamW's second moment; absent for SGD */
     int64_t updates; /* so far */
 } VitroOptim;
+
+/* Elements of `m` and `v` together for n parameters. */
+int64_t vitro_optim_count(const VitroTrainOptions *options, int64_t n);
 
 /* State for n parameters, all zero: PyTorch's SGD starts its buffer as a copy of the first
  * gradient, which is what momentum * 0 + g gives. */
@@ -26,8 +30,10 @@ int64_t vitro_optim_bytes(const VitroOptim *o);
 VitroOptimStep vitro_optim_numbers(const VitroTrainOptions *options, int64_t t, double lr,
                                    double grad_scale);
 
-/* param[n] changes by its gradient grad[n] * grad_scale. */
-VitroStatus vitro_optim_update(VitroOptim *o, VitroTensor param, VitroTensor grad, double lr,
-                               double grad_scale);
+/* Elements first.. of the parameters, which are param[count], change by their gradients grad[count]
+ * times grad_scale. An update is over when all have changed: then vitro_optim_end. */
+VitroStatus vitro_optim_update(VitroOptim *o, int64_t first, VitroTensor param, VitroTensor grad,
+                               double lr, double grad_scale);
+void vitro_optim_end(VitroOptim *o);
 
 #endif

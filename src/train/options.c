@@ -21,6 +21,31 @@ VitroTrainOptions vitro_train_options_default(void)
                                .batch_size = 64};
 }
 
+VitroMode vitro_train_mode(const VitroTrainOptions *o)
+{
+    return o->freeze      ? VITRO_MODE_TRAIN_HEAD
+           : o->recompute ? VITRO_MODE_TRAIN_RECOMPUTE
+                          : VITRO_MODE_TRAIN;
+}
+
+bool vitro_train_by_parts(const VitroTrainOptions *o)
+{
+    return vitro_train_mode(o) == VITRO_MODE_TRAIN_RECOMPUTE && o->accumulate == 1 &&
+           o->clip_grad == 0;
+}
+
+int64_t vitro_train_grad_count(const VitroTrainOptions *o, const VitroParams *p)
+{
+    if (!vitro_train_by_parts(o))
+        return vitro_params_flat_count(p, o->freeze ? p->head_first : 0);
+    int64_t largest = 0;
+    for (int part = 0; part <= p->depth + 1; part++) {
+        int64_t n = vitro_params_range_count(p, vitro_params_part(p, part));
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
 typedef struct Range {
     const char *name;
     double value, low, high;

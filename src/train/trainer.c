@@ -24,7 +24,8 @@ struct VitroTrainer {
 
     int64_t first_param;   /* of the trained suffix */
     VitroTensor param;     /* [n] the suffix in the model's flat range */
-    VitroTensor grad_flat; /* [n] its gradients, owned */
+    bool by_parts;         /* a part's gradients are used up before the next part's are made */
+    VitroTensor grad_flat; /* [n] its gradients, by_parts [largest part]; owned */
     VitroParams grad;      /* the same, as the layers see them */
     VitroOptim optim;
 
@@ -48,6 +49,10 @@ static VitroStatus check_arguments(const VitroModel *m, const VitroTrainOptions 
                                    int64_t batches_per_epoch)
 {
     VITRO_TRY(vitro_train_options_validate(o));
+    VITRO_TRY(vitro_model_check_may_change(m));
+    if (m->dev->precision == VITRO_PRECISION_INT8)
+        return vitro_fail(VITRO_E_ARG, "int8 is for inference: a device that trains takes FP32 or "
+                                       "BF16");
     if (m->cfg.num_classes < 1)
         return vitro_fail(VITRO_E_ARG, "the model has no head (num_classes is 0): there is nothing "
                                        "that labels could train");
@@ -76,11 +81,21 @@ static VitroStatus place_gradients(VitroTrainer *t)
     size_t element = vitro_dtype_size(t->dev->dtype);
     t->param = vitro_tensor1((uint8_t *)m->flat.data + (size_t)before * element, t->dev->dtype, n);
     VITRO_TRY(vitro_params_init(&t->grad, &m->cfg, t->dev->dtype));
-    VitroTensor flat = vitro_tensor1(NULL, t->dev->dtype, n);
+    t->by_parts = vitro_train_by_parts(&t->options);
+    VitroTensor flat =
+        vitro_tensor1(NULL, t->dev->dtype, vitro_train_grad_count(&t->options, &t->grad));
     VITRO_TRY(t->dev->ops->alloc(t->dev, &flat.data, vitro_tensor_bytes(&flat)));
     t->grad_flat = flat;
-    vitro_params_place(&t->grad, t->first_param, flat);
+    if (!t->by_parts)
+        vitro_params_place(&t->grad, t->first_param, flat);
     return t->dev->ops->zero(t->dev, flat.data, vitro_tensor_bytes(&flat));
+}
+
+/* Of labels, losses and best guesses on the device. */
+static int64_t result_bytes(int64_t batch_size)
+{
+    const VitroTrainer *t = NULL;
+    return batch_size * (int64_t)(sizeof(*t->labels) + sizeof(*t->losses) + sizeof(*t->best));
 }
 
 static VitroStatus allocate_results(VitroTrainer *t)
@@ -118,7 +133,7 @@ VitroStatus vitro_trainer_create(VitroTrainer **out, VitroModel *model,
     t->dev = model->dev;
     t->options = *options;
     t->schedule = make_schedule(options, batches_per_epoch);
-    t->mode = options->freeze ? VITRO_MODE_TRAIN_HEAD : VITRO_MODE_TRAIN;
+    t->mode = vitro_train_mode(options);
     t->batches_per_epoch = batches_per_epoch;
     t->drop.seed = options->seed;
     VitroStatus st = allocate(t);
@@ -162,6 +177,11 @@ static Group group_of(const VitroTrainer *t, int64_t batch)
     int64_t full = t->options.accumulate;
     int64_t first = batch / full * full, left = t->batches_per_epoch - first;
     return (Group){first, left < full ? left : full};
+}
+
+static bool ends_with(Group group, int64_t batch)
+{
+    return batch == group.first + group.size - 1;
 }
 
 static VitroStatus check_batch(const VitroTrainer *t, const VitroBatch *batch)
@@ -225,7 +245,41 @@ static VitroStatus update(VitroTrainer *t, double lr)
                               t->epoch, t->batch, isnan(squares) ? "nan" : "infinite");
         scale = vitro_clip_scale(squares, t->options.clip_grad);
     }
-    return vitro_optim_update(&t->optim, t->param, t->grad_flat, lr, scale);
+    VITRO_TRY(vitro_optim_update(&t->optim, 0, t->param, t->grad_flat, lr, scale));
+    vitro_optim_end(&t->optim);
+    return VITRO_OK;
+}
+
+/* Backward pass and update in one: each part's gradients change its parameters at once, and the
+ * next part's take their place. */
+static VitroStatus backward_by_parts(VitroTrainer *t, double lr)
+{
+    VitroParams *grad = &t->grad;
+    int64_t first = t->param.dim[0];
+    for (int part = t->model->cfg.depth + 1; part >= 0; part--) {
+        VitroParamRange range = vitro_params_part(grad, part);
+        int64_t n = vitro_params_range_count(grad, range);
+        VitroTensor flat = vitro_tensor_part(t->grad_flat, 0, n);
+        first -= n;
+        vitro_params_place_range(grad, range, flat);
+        VITRO_TRY(t->dev->ops->zero(t->dev, flat.data, vitro_tensor_bytes(&flat)));
+        VITRO_TRY(vitro_model_backward_part(t->model, grad, t->acts, part));
+        VITRO_TRY(vitro_optim_update(&t->optim, first, vitro_tensor_part(t->param, first, n), flat,
+                                     lr, 1));
+    }
+    vitro_optim_end(&t->optim);
+    return VITRO_OK;
+}
+
+/* Backward pass and, after the last batch of a group, the update. */
+static VitroStatus backward(VitroTrainer *t, Group group, double lr)
+{
+    if (t->by_parts)
+        return backward_by_parts(t, lr);
+    if (t->batch == group.first)
+        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
+    VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
+    return ends_with(group, t->batch) ? update(t, lr) : VITRO_OK;
 }
 
 VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)
@@ -240,13 +294,8 @@ VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroSt
     if (!isfinite(result->loss))
         return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %s",
                           t->epoch, t->batch, isnan(result->loss) ? "nan" : "infinite");
-    if (t->batch == group.first)
-        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
-    VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
-    if (t->batch == group.first + group.size - 1) {
-        VITRO_TRY(update(t, result->lr));
-        result->updated = true;
-    }
+    VITRO_TRY(backward(t, group, result->lr));
+    result->updated = ends_with(group, t->batch);
     t->batch++;
     return VITRO_OK;
 }
@@ -282,15 +331,45 @@ bool vitro_trainer_trains(const VitroTrainer *t, int64_t param)
 
 int64_t vitro_trainer_bytes(const VitroTrainer *t)
 {
-    size_t per_image = sizeof(*t->labels) + sizeof(*t->losses) + sizeof(*t->best);
-    return (int64_t)(t->acts->bytes + vitro_tensor_bytes(&t->grad_flat) +
-                     (size_t)t->options.batch_size * per_image) +
-           vitro_optim_bytes(&t->optim);
+    return (int64_t)(t->acts->bytes + vitro_tensor_bytes(&t->grad_flat)) +
+           result_bytes(t->options.batch_size) + vitro_optim_bytes(&t->optim);
+}
+
+VitroStatus vitro_train_memory(VitroTrainMemory *out, const VitroConfig *cfg,
+                               VitroPrecision precision, const VitroTrainOptions *options)
+{
+    VitroDtype dtype = precision == VITRO_FP64 ? VITRO_F64 : VITRO_F32;
+    int64_t element = (int64_t)vitro_dtype_size(dtype);
+    VitroMemory model;
+    VITRO_TRY(vitro_train_options_validate(options));
+    VITRO_TRY(vitro_config_memory(&model, cfg, precision, vitro_train_mode(options),
+                                  options->batch_size));
+    if (model.activations > INT64_MAX / 2)
+        return vitro_fail(VITRO_E_NOMEM,
+                          "training with batches of %" PRId64
+                          " images needs more memory than can be addressed",
+                          options->batch_size);
+    VitroParams p;
+    VITRO_TRY(vitro_params_init(&p, cfg, dtype));
+    int64_t trained = vitro_params_flat_count(&p, options->freeze ? p.head_first : 0);
+    VitroTrainMemory m = {
+        .params = model.params,
+        .gradients = element * vitro_train_grad_count(options, &p),
+        .optimizer = element * vitro_optim_count(options, trained),
+        .activations = model.activations + result_bytes(options->batch_size),
+    };
+    vitro_params_deinit(&p);
+    m.total = m.params + m.gradients + m.optimizer + m.activations;
+    *out = m;
+    return VITRO_OK;
 }
 
 VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param, float *out)
 {
     if (!vitro_trainer_trains(t, param))
         return vitro_fail(VITRO_E_ARG, "parameter %" PRId64 " is not trained", param);
+    if (t->by_parts)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "with recompute, gradients are not kept unless "
+                                               "batches are accumulated or gradients clipped");
     return vitro_device_read_f32(t->dev, out, *t->grad.list[param].slot);
 }

@@ -77,12 +77,14 @@ static void plan_full(Fixture *f, VitroArena *arena, bool keep)
     VitroPlan plan = {.arena = arena,
                       .cfg = &f->cfg,
                       .dtype = f->dev->dtype,
+                      .operand = f->dev->dtype,
                       .batch = B,
                       .tokens = vitro_config_tokens(&f->cfg),
                       .patches = vitro_config_tokens(&f->cfg) - 1,
                       .keep = keep,
                       .drop = f->acts->drop};
     VitroTensor stream = vitro_plan3(&plan, B, plan.tokens, f->cfg.embed_dim);
+    plan.norm = vitro_plan3(&plan, B, plan.tokens, f->cfg.embed_dim);
     vitro_block_plan(&f->full, &plan, f->cfg.depth - 1, stream);
     f->cls = vitro_plan2(&plan, B, f->cfg.embed_dim);
     f->dx = vitro_plan3(&plan, B, plan.tokens, f->cfg.embed_dim);
@@ -111,7 +113,8 @@ static void full_backward(Fixture *f, VitroTensor dcls)
     for (int l = last - 1; l >= 0; l--)
         ok(vitro_block_backward(f->dev, f->dx, &grad->block[l], &a->block[l], &p->block[l],
                                 &a->block_scratch));
-    ok(vitro_embed_backward(f->dev, &grad->embed, f->dx, &a->embed, &p->embed, &a->embed_scratch));
+    ok(vitro_embed_backward(f->dev, &grad->embed, f->dx, &a->embed, &p->embed, &f->cfg,
+                            &a->embed_scratch));
 }
 
 /* ---- one model, both ways ---------------------------------------------------------------------

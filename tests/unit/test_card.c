@@ -151,6 +151,32 @@ static void round_trip(const char *name, VitroCheckpointFormat format)
     vitro_free(path);
 }
 
+/* A file holds float32 whatever the device computes with: the same bytes. */
+static void saved_from_doubles(void **state)
+{
+    (void)state;
+    VitroConfig cfg = small_config();
+    VitroDevice *devices[2] = {dev};
+    VitroMap map[2];
+    ok(vitro_device_open(&devices[1],
+                         &(VitroDeviceOptions){.name = "ref", .precision = VITRO_FP64}));
+    for (int i = 0; i < 2; i++) {
+        VitroModel *m;
+        char *path = vitro_path_join(dir, i ? "double.safetensors" : "float.safetensors");
+        ok(vitro_model_create(&m, devices[i], &cfg));
+        ok(vitro_model_init(m, 5));
+        ok(vitro_model_save(m, path, VITRO_FORMAT_SAFETENSORS, NULL));
+        ok(vitro_map_open(&map[i], path));
+        vitro_model_free(m);
+        vitro_free(path);
+    }
+    assert_int_equal(map[0].size, map[1].size);
+    assert_memory_equal(map[0].data, map[1].data, map[0].size);
+    vitro_map_close(&map[0]);
+    vitro_map_close(&map[1]);
+    vitro_device_close(devices[1]);
+}
+
 static void through_pth(void **state)
 {
     (void)state;
@@ -357,9 +383,13 @@ static void class_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(through_pth),           cmocka_unit_test(through_safetensors),
-        cmocka_unit_test(bad_cards_are_refused), cmocka_unit_test(contradictions_are_refused),
-        cmocka_unit_test(heads_are_guessed),     cmocka_unit_test(strictness),
+        cmocka_unit_test(saved_from_doubles),
+        cmocka_unit_test(through_pth),
+        cmocka_unit_test(through_safetensors),
+        cmocka_unit_test(bad_cards_are_refused),
+        cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(heads_are_guessed),
+        cmocka_unit_test(strictness),
         cmocka_unit_test(class_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -33,6 +33,33 @@ static void test_widening(void **state)
     }
 }
 
+/* The vectors' path against the one-by-one functions: every value, at every place in a vector. */
+static void test_widening_in_bulk(void **state)
+{
+    (void)state;
+    enum { ALL = 65536, MORE = ALL + 16 };
+    uint16_t *in = malloc(MORE * sizeof(*in));
+    float *out = malloc((MORE + 1) * sizeof(*out));
+    assert_true(in && out);
+    for (int shift = 0; shift < 9; shift++)
+        for (int tail = 0; tail < 8; tail++) {
+            int64_t n = ALL + tail;
+            for (int64_t i = 0; i < n; i++)
+                in[i] = (uint16_t)(i + shift);
+            for (int64_t i = 0; i <= MORE; i++)
+                out[i] = 12345;
+            vitro_f32_from(out, in, VITRO_F16, n);
+            for (int64_t i = 0; i < n; i++) {
+                float one = vitro_f32_from_f16(in[i]);
+                assert_true(isnan(one) ? isnan(out[i])
+                                       : vitro_f32_bits(one) == vitro_f32_bits(out[i]));
+            }
+            assert_true(out[n] == 12345);
+        }
+    free(in);
+    free(out);
+}
+
 typedef struct Narrow {
     uint16_t (*narrow)(float);
     float (*widen)(uint16_t);
@@ -110,9 +137,8 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_widening),
-        cmocka_unit_test(test_narrowing),
-        cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_widening),  cmocka_unit_test(test_widening_in_bulk),
+        cmocka_unit_test(test_narrowing), cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,7 +188,7 @@ static void memory_is_what_is_taken(void **state)
         VitroModel *m;
         assert_int_equal(vitro_device_open(&dev, &options), VITRO_OK);
         assert_int_equal(vitro_model_create(&m, dev, &cfg), VITRO_OK);
-        for (int mode = VITRO_MODE_INFER; mode <= VITRO_MODE_TRAIN_HEAD; mode++) {
+        for (int mode = VITRO_MODE_INFER; mode <= VITRO_MODE_TRAIN_RECOMPUTE; mode++) {
             VitroMemory memory;
             VitroActs *acts;
             size_t element = vitro_dtype_size(dev->dtype);

@@ -83,7 +83,8 @@ static void close_shared(Shared *s)
 typedef struct Worker {
     Shared *shared;
     int k;
-    bool anew; /* a new predictor, of another size, each time */
+    bool anew;     /* a new predictor, of another size, each time */
+    bool one_size; /* that of the others */
     atomic_int *running;
     VitroStatus status;
     bool differs;
@@ -113,7 +114,8 @@ static void *work(void *user)
         ;
     for (int i = 0; i < REPEATS && w->status == VITRO_OK; i++) {
         if (!p)
-            w->status = vitro_predictor_create(&p, w->shared->model, 1 + (i * 7 + w->k) % 40);
+            w->status = vitro_predictor_create(&p, w->shared->model,
+                                               w->one_size ? BATCH : 1 + (i * 7 + w->k) % 40);
         if (w->status == VITRO_OK)
             w->status = predict_one_by_one(w, p);
         if (w->anew) {
@@ -127,16 +129,14 @@ static void *work(void *user)
     return NULL;
 }
 
-/* Threads with k < `stay` keep their predictor, the others make a new one each time. */
-static void run_workers(const char *backend, int64_t first_max_batch, int stay)
+static void run_workers_of(Shared *shared, const char *backend, int stay, bool one_size)
 {
-    static Shared shared;
     Worker workers[THREADS];
     pthread_t thread[THREADS];
     atomic_int running = 0;
-    open_shared(&shared, backend, first_max_batch);
     for (int k = 0; k < THREADS; k++) {
-        workers[k] = (Worker){.shared = &shared, .k = k, .anew = k >= stay, .running = &running};
+        workers[k] = (Worker){
+            .shared = shared, .k = k, .anew = k >= stay, .one_size = one_size, .running = &running};
         assert_int_equal(pthread_create(&thread[k], NULL, work, &workers[k]), 0);
     }
     for (int k = 0; k < THREADS; k++)
@@ -147,6 +147,14 @@ static void run_workers(const char *backend, int64_t first_max_batch, int stay)
         if (workers[k].differs)
             fail_msg("%s: what thread %d predicts depends on the other threads", backend, k);
     }
+}
+
+/* Threads with k < `stay` keep their predictor, the others make a new one each time. */
+static void run_workers(const char *backend, int64_t first_max_batch, int stay)
+{
+    static Shared shared;
+    open_shared(&shared, backend, first_max_batch);
+    run_workers_of(&shared, backend, stay, false);
     close_shared(&shared);
 }
 
@@ -165,6 +173,31 @@ static void test_predictors_come_and_go(void **state)
     run_workers("cpu", 1, THREADS / 2);
     run_workers("cpu", 64, 0);
     run_workers("ref", 1, THREADS / 2);
+}
+
+/* An opened model has no predictor yet: one of the threads packs its weights from the file. */
+static void test_predictors_of_an_opened_model(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"cpu", "ref"};
+    static Shared shared;
+    for (int i = 0; i < 2; i++) {
+        char *dir = vt_temp_make(), path[512];
+        VitroCheckpoint *ckpt;
+        VitroModel *created, *opened;
+        snprintf(path, sizeof(path), "%s/weights", dir);
+        open_shared(&shared, backends[i], BATCH);
+        created = shared.model;
+        ok(vitro_model_save(created, path, VITRO_FORMAT_NPZ, NULL));
+        ok(vitro_checkpoint_open(&ckpt, path));
+        ok(vitro_model_open(&opened, shared.dev, vitro_model_config(created), ckpt, NULL, NULL));
+        shared.model = opened;
+        run_workers_of(&shared, backends[i], THREADS / 2, true);
+        vitro_model_free(created);
+        close_shared(&shared);
+        vitro_checkpoint_close(ckpt);
+        vt_temp_remove(dir);
+    }
 }
 
 /* ---- reading one file -------------------------------------------------------------------------
@@ -268,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_predictors_side_by_side),
         cmocka_unit_test(test_predictors_come_and_go),
+        cmocka_unit_test(test_predictors_of_an_opened_model),
         cmocka_unit_test(test_one_checkpoint),
         cmocka_unit_test(test_errors_belong_to_threads),
     };

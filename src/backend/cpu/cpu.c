@@ -123,6 +123,12 @@ static VitroStatus cpu_sync(VitroDevice *dev)
     return VITRO_OK;
 }
 
+static bool cpu_needs_source(VitroDevice *dev, const VitroWeight *weight)
+{
+    (void)dev;
+    return !weight->prepared;
+}
+
 void vitro_cpu_put(const VitroKernels *kernels, VitroTensor t, int64_t at, const float *from,
                    int64_t n)
 {
@@ -166,6 +172,7 @@ const VitroBackendOps vitro_backend_cpu = {
     .weight_prepare = vitro_cpu_weight_prepare,
     .weight_refresh = vitro_cpu_weight_refresh,
     .weight_release = vitro_cpu_weight_release,
+    .needs_source = cpu_needs_source,
     .linear = vitro_cpu_linear,
     .epilogue_backward = vitro_cpu_epilogue_backward,
     .linear_backward = vitro_cpu_linear_backward,

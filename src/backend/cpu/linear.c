@@ -223,36 +223,44 @@ static void drop_row(const Finish *f, float *x, int64_t row, int64_t col, int64_
     f->kernels->dropout(x, x, n, (uint64_t)(row % T * f->cols + col), &key);
 }
 
+static void *element_at(VitroTensor t, int64_t at)
+{
+    return t.data ? (uint8_t *)t.data + (size_t)at * vitro_dtype_size(t.dtype) : NULL;
+}
+
 /* y = path(dropout(act(x w^T + b))) + residual */
 static void finish_forward(const void *user, float *tile, int64_t row, int64_t rows, int64_t col,
                            int64_t cols)
 {
     const Finish *f = user;
     const VitroEpilogue *e = f->e;
-    if (e->pre.data)
-        for (int64_t r = 0; r < rows; r++)
-            vitro_cpu_put(f->kernels, e->pre, (row + r) * f->cols + col, tile + r * VITRO_PANEL,
-                          cols);
-    if (e->act != VITRO_ACT_NONE && f->out.dtype == VITRO_BF16)
-        f->kernels->act_narrow(tile, tile, rows * VITRO_PANEL, e->act);
-    else if (e->act != VITRO_ACT_NONE)
+    const int64_t at = row * f->cols + col;
+    float scale[VITRO_TILE_ROWS];
+    VitroFinish finish = {.tile = tile,
+                          .rows = rows,
+                          .cols = cols,
+                          .act = e->act,
+                          .y = element_at(f->out, at),
+                          .pre = element_at(e->pre, at),
+                          .narrow = f->out.dtype == VITRO_BF16,
+                          .pre_narrow = e->pre.dtype == VITRO_BF16,
+                          .stride = f->cols,
+                          .residual = element_at(e->residual, at)};
+    if (vitro_dropout_on(&e->dropout) || (e->act != VITRO_ACT_NONE && e->act != VITRO_ACT_GELU)) {
+        for (int64_t r = 0; r < rows && e->pre.data; r++)
+            vitro_cpu_put(f->kernels, e->pre, at + r * f->cols, tile + r * VITRO_PANEL, cols);
         f->kernels->act(tile, tile, rows * VITRO_PANEL, e->act);
-    const bool drop = vitro_dropout_on(&e->dropout);
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t at = (row + r) * f->cols + col;
-        const float scale = f->path ? f->path[(row + r) / e->rows_per_sample] : 1.0f;
-        float *x = tile + r * VITRO_PANEL;
-        if (drop)
-            drop_row(f, x, row + r, col, cols);
-        if (e->residual.data || scale != 1.0f)
-            f->kernels->scale_add(f->out.dtype == VITRO_F32 ? vitro_f32_at(f->out, at) : x, x,
-                                  scale, e->residual.data ? vitro_f32_at(e->residual, at) : NULL,
-                                  cols);
-        else
-            vitro_cpu_put(f->kernels, f->out, at, x, cols);
-        if (f->out.dtype != VITRO_F32 && (e->residual.data || scale != 1.0f))
-            vitro_cpu_put(f->kernels, f->out, at, x, cols);
+        for (int64_t r = 0; r < rows && vitro_dropout_on(&e->dropout); r++)
+            drop_row(f, tile + r * VITRO_PANEL, row + r, col, cols);
+        finish.act = VITRO_ACT_NONE;
+        finish.pre = NULL;
     }
+    if (f->path) {
+        for (int64_t r = 0; r < rows; r++)
+            scale[r] = f->path[(row + r) / e->rows_per_sample];
+        finish.scale = scale;
+    }
+    f->kernels->finish(&finish);
 }
 
 /* A row's piece of a gradient in x, taken back through path, dropout and activation. */
@@ -283,12 +291,14 @@ static void finish_backward(const void *user, float *tile, int64_t row, int64_t 
                             int64_t cols)
 {
     const Finish *f = user;
-    for (int64_t r = 0; r < rows; r++) {
-        float *x = tile + r * VITRO_PANEL;
-        if (f->e)
-            back_row(f, x, row + r, col, cols);
-        vitro_cpu_put(f->kernels, f->out, (row + r) * f->cols + col, x, cols);
-    }
+    for (int64_t r = 0; r < rows && f->e; r++)
+        back_row(f, tile + r * VITRO_PANEL, row + r, col, cols);
+    f->kernels->finish(&(VitroFinish){.tile = tile,
+                                      .rows = rows,
+                                      .cols = cols,
+                                      .y = element_at(f->out, row * f->cols + col),
+                                      .narrow = f->out.dtype == VITRO_BF16,
+                                      .stride = f->cols});
 }
 
 /* dw += dy^T x */
@@ -296,10 +306,9 @@ static void finish_gradient(const void *user, float *tile, int64_t row, int64_t 
                             int64_t cols)
 {
     const Finish *f = user;
-    for (int64_t r = 0; r < rows; r++) {
-        float *to = vitro_f32_at(f->out, (row + r) * f->cols + col);
-        f->kernels->scale_add(to, tile + r * VITRO_PANEL, 1.0f, to, cols);
-    }
+    float *to = vitro_f32_at(f->out, row * f->cols + col);
+    f->kernels->finish(&(VitroFinish){
+        .tile = tile, .rows = rows, .cols = cols, .y = to, .residual = to, .stride = f->cols});
 }
 
 VitroStatus vitro_cpu_epilogue_backward(VitroDevice *dev, VitroTensor dpre, VitroTensor dy,

@@ -7,7 +7,7 @@ tiny="--model-name vit_tiny_patch4_32 --img-size 16 --patch-size 8 --embed-dim 1
 echo "exit $?"
 grep -c '^training ' out
 grep parameters out
-sed -E 's/: *[0-9]+%.*//' err | hide_numbers
+sed -E '/^memory:/d; s/: *[0-9]+%.*//' err | hide_numbers
 "$JSON_LINES" <steps.jsonl
 ls weights
 ls log | sed 's/[0-9].*//'

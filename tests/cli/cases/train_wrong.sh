@@ -2,7 +2,7 @@
 # Command lines and data that cannot be trained with, and a run that diverges.
 tiny="--model-name vit_tiny_patch4_32 --img-size 16 --patch-size 8 --embed-dim 16 --depth 1
     --num-heads 2 --epochs 1 --workers 0"
-short() { grep -v '^data-path=\|^training\|^Using\|images$\|training parameters\|MB for'; }
+short() { grep -v '^data-path=\|^training\|^Using\|images$\|training parameters\|^memory:'; }
 try train --data-path flowers $tiny --betas 0.9
 try train --data-path flowers $tiny --lr -1
 try train --data-path flowers $tiny --label-smoothing 1
