@@ -7,6 +7,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,12 +24,11 @@ static bool has_f16c(void) /* clang 14's __builtin_cpu_supports does not know it
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
 }
-#endif
 
 /* Tile registers are large: Linux gives them to a process that asks. */
 static bool amx_is_granted(void)
 {
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__linux__)
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     unsigned a, b, c, d;
     const unsigned bf16 = 1u << 22, tile = 1u << 24, int8 = 1u << 25, all = bf16 | tile | int8;
@@ -37,6 +39,7 @@ static bool amx_is_granted(void)
     return false;
 #endif
 }
+#endif
 
 static unsigned detect(void)
 {
@@ -57,6 +60,16 @@ static unsigned detect(void)
         if (amx_is_granted())
             flags |= VITRO_CPU_AMX;
     }
+#elif defined(__aarch64__)
+    flags |= VITRO_CPU_NEON;
+#if defined(__linux__)
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+        flags |= VITRO_CPU_NEON_SDOT;
+    if (getauxval(AT_HWCAP2) & HWCAP2_I8MM)
+        flags |= VITRO_CPU_NEON_I8MM;
+    if (getauxval(AT_HWCAP2) & HWCAP2_BF16)
+        flags |= VITRO_CPU_NEON_BF16;
+#endif
 #endif
     return flags;
 }

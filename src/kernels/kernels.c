@@ -19,6 +19,18 @@ void vitro_kernels_init(VitroKernels *kernels, unsigned flags)
     if (flags & VITRO_CPU_AVX512 && flags & VITRO_CPU_AMX)
         vitro_kernels_add_amx(kernels);
 #endif
+#elif defined(__aarch64__)
+    if (!(flags & VITRO_CPU_NEON))
+        return;
+    *kernels = vitro_kernels_neon;
+#if defined(VITRO_HAVE_NEON_DOTS)
+    if (flags & VITRO_CPU_NEON_SDOT)
+        vitro_kernels_add_neon_sdot(kernels);
+    if (flags & VITRO_CPU_NEON_I8MM)
+        vitro_kernels_add_neon_i8mm(kernels);
+    if (flags & VITRO_CPU_NEON_BF16)
+        vitro_kernels_add_neon_bf16(kernels);
+#endif
 #else
     (void)flags;
 #endif

@@ -187,13 +187,21 @@ typedef struct VitroKernels {
 /* The best kernels that `flags` (of vitro_cpu_flags) allow. */
 void vitro_kernels_init(VitroKernels *kernels, unsigned flags);
 
-/* The tables themselves. All but the first exist on x86-64 only. */
+/* The tables themselves: one that exists everywhere, those of x86-64, that of AArch64. */
 extern const VitroKernels vitro_kernels_c;
 extern const VitroKernels vitro_kernels_avx2;
 extern const VitroKernels vitro_kernels_avx512;
-/* What further instructions make better in the last one. */
+extern const VitroKernels vitro_kernels_neon;
+/* What further instructions make better in that of AVX-512. */
 void vitro_kernels_add_avx512_bf16(VitroKernels *kernels);
 void vitro_kernels_add_avx512_vnni(VitroKernels *kernels);
 void vitro_kernels_add_amx(VitroKernels *kernels);
+/* And in that of NEON, where the compiler can give them to a single function. */
+#if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16)
+#define VITRO_HAVE_NEON_DOTS
+void vitro_kernels_add_neon_bf16(VitroKernels *kernels);
+void vitro_kernels_add_neon_i8mm(VitroKernels *kernels);
+void vitro_kernels_add_neon_sdot(VitroKernels *kernels);
+#endif
 
 #endif

@@ -150,9 +150,9 @@ static void test_number_of_threads(void **state)
     for (int i = 0; i < vitro_backend_count(); i++) {
         const char *name = vitro_backend_name(i);
         result_with(name, 1, one);
-        double largest = 0;
+        float largest = 0;
         for (int e = 0; e < X_COUNT; e++)
-            largest = fmax(largest, fabs(one[e]));
+            largest = fmaxf(largest, fabsf(one[e]));
         for (int threads = 2; threads <= 5; threads++) {
             result_with(name, threads, more);
             for (int e = 0; e < X_COUNT; e++)

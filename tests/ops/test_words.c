@@ -322,8 +322,10 @@ static void test_every_mask(void **state)
                               VITRO_CPU_AVX2 | VITRO_CPU_AVX512,
                               VITRO_CPU_AVX2 | VITRO_CPU_AVX512 | VITRO_CPU_AVX512_BF16,
                               ~(unsigned)VITRO_CPU_AMX,
+                              VITRO_CPU_NEON,
+                              VITRO_CPU_NEON | VITRO_CPU_NEON_SDOT,
                               ~0u};
-    unsigned done[6] = {0};
+    unsigned done[sizeof masks / sizeof *masks] = {0};
     int count = 0;
     for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
         vitro_cpu_set_mask(masks[i]);

@@ -206,10 +206,10 @@ static void check_gradients(Run *r)
         assert_non_null(found);
         assert_non_null(wide);
         OK(vitro_device_read_f32(r->dev, found, *p->slot));
-        double largest = 0;
+        float largest = 0;
         for (int64_t k = 0; k < n; k++) {
             wide[k] = wanted[k];
-            largest = fmax(largest, fabs(wide[k]));
+            largest = fmaxf(largest, fabsf(wanted[k]));
         }
         expect(r, p->name, distance(found, wide, n), largest, r->limits.gradient);
         vitro_free(wide);

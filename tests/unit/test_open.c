@@ -167,7 +167,7 @@ static void compare_everywhere(const VitroConfig *cfg, const VitroCheckpoint *ck
         VitroPrecision precision;
         unsigned mask;
     } devices[] = {{"cpu", VITRO_FP32, ~0u},
-                   {"cpu", VITRO_FP32, VITRO_CPU_AVX2},
+                   {"cpu", VITRO_FP32, VITRO_CPU_AVX2 | VITRO_CPU_NEON},
                    {"cpu", VITRO_FP32, 0},
                    {"cpu", VITRO_PRECISION_BF16, ~0u},
                    {"cpu", VITRO_PRECISION_INT8, ~0u},
