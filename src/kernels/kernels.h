@@ -91,6 +91,7 @@ typedef struct VitroUnit {
     const char *name;  /* "AVX-512 FMA" */
     bool widened;      /* there is no instruction for it: words are widened and multiplied */
     int64_t tile_rows; /* of a tile: the best number, and the most */
+    bool rereads;      /* it takes a's rows from the second-level cache twice */
     void (*tile)(const VitroTile *t);
     /* A thread calls the first before its tiles and the second after them; NULL: need not. */
     void (*begin)(void);

@@ -170,6 +170,7 @@ void vitro_kernels_add_amx(VitroKernels *kernels)
     const int64_t macs = (int64_t)4 * SIDE * SIDE * STEP; /* a word's product each */
     kernels->unit[VITRO_DOT_BF16] = (VitroUnit){.name = "AMX BF16",
                                                 .tile_rows = 2 * SIDE,
+                                                .rereads = true,
                                                 .tile = tile_bf16,
                                                 .begin = amx_begin,
                                                 .end = amx_end,
@@ -177,6 +178,7 @@ void vitro_kernels_add_amx(VitroKernels *kernels)
                                                 .peak_flops = macs * 4};
     kernels->unit[VITRO_DOT_U8S8] = (VitroUnit){.name = "AMX INT8",
                                                 .tile_rows = 2 * SIDE,
+                                                .rereads = true,
                                                 .tile = tile_u8s8,
                                                 .begin = amx_begin,
                                                 .end = amx_end,
