@@ -157,11 +157,10 @@ typedef struct VitroKernels {
     void (*act)(float *y, const float *x, int64_t n, VitroAct act);
     /* dx = dy act'(x), x what went into act; dx may be dy */
     void (*act_backward)(float *dx, const float *dy, const float *x, int64_t n, VitroAct act);
-    /* The same to some 1e-5 of |x| or better, where the results become bf16 or bytes. */
-    void (*act_narrow)(float *y, const float *x, int64_t n, VitroAct act);
+    /* The same to some 1e-5 of dy, where dx becomes bf16. */
     void (*act_backward_narrow)(float *dx, const float *dy, const float *x, int64_t n,
                                 VitroAct act);
-    void (*finish)(const VitroFinish *f); /* to the same accuracy where y is narrow */
+    void (*finish)(const VitroFinish *f); /* GELU to some 1e-5 of |x| where y is narrow */
     /* y = x with dropout, its elements being first, first + 1, ... of the sample; y may be x */
     void (*dropout)(float *y, const float *x, int64_t n, uint64_t first, const VitroDropKey *key);
     /* y = s x + r; r NULL: absent; y may be x or r */
