@@ -41,7 +41,7 @@ typedef struct BenchResult {
 extern const char *const bench_precision_names[]; /* fp32 bf16 int8, ends with NULL */
 
 typedef struct BenchReport {
-    char device[256]; /* "cpu: ...", the first that was opened; "" before that */
+    char device[512]; /* "cpu: ...; cpu: ...": all that were opened */
     int threads;
     int64_t macs;                        /* of one picture, nominal */
     BenchSeries peaks[BENCH_PRECISIONS]; /* all probes */

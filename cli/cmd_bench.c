@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct BenchArgs {
     ArgInts batch_sizes;
@@ -272,10 +273,12 @@ static int bench_on_device(Bench *b)
 {
     const BenchArgs *a = b->args;
     int status = CLI_OK;
-    if (!b->report.device[0]) {
-        snprintf(b->report.device, sizeof(b->report.device), "%s", vitro_device_describe(b->dev));
-        b->report.threads = vitro_device_threads(b->dev);
-    }
+    const char *name = vitro_device_describe(b->dev);
+    size_t used = strlen(b->report.device);
+    if (!strstr(b->report.device, name)) /* each precision may have instructions of its own */
+        snprintf(b->report.device + used, sizeof(b->report.device) - used, "%s%s", used ? "; " : "",
+                 name);
+    b->report.threads = vitro_device_threads(b->dev);
     if (vitro_model_create(&b->model, b->dev, &b->config) ||
         vitro_model_init(b->model, (uint64_t)a->device.seed))
         return cli_fail_lib();

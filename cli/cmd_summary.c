@@ -124,13 +124,19 @@ static int64_t predict_total(const VitroMemory *m)
     return m->params + m->activations;
 }
 
+/* Whether there is something that labels could train, in this precision. */
+static bool trains(const Summary *s)
+{
+    return s->config.num_classes && s->args->device.precision != CLI_INT8;
+}
+
 static void print_memory_json(const Summary *s)
 {
     printf(", \"memory\": {\"device\": \"%s\", \"precision\": \"%s\", \"params\": %" PRId64
            ", \"predict\": {\"activations\": %" PRId64 ", \"total\": %" PRId64 "}, \"train\": ",
            s->device, cli_precision_names[s->args->device.precision], s->predict.params,
            s->predict.activations, predict_total(&s->predict));
-    if (s->config.num_classes)
+    if (trains(s))
         printf("{\"activations\": %" PRId64 ", \"gradients\": %" PRId64 ", \"momentum\": %" PRId64
                ", \"total\": %" PRId64 "}}",
                s->train.activations, s->train.gradients, s->train.optimizer, s->train.total);
@@ -241,7 +247,7 @@ static void print_memory(const Summary *s)
            cli_precision_names[s->args->device.precision], s->args->batch_size);
     printf("  predict %s (parameters %" PRId64 ", activations %" PRId64 ")\n",
            format_grouped(total, predict_total(p)), p->params, p->activations);
-    if (s->config.num_classes)
+    if (trains(s))
         printf("  train   %s (parameters %" PRId64 ", activations %" PRId64 ", gradients %" PRId64
                ", momentum %" PRId64 ")\n",
                format_grouped(total, t->total), t->params, t->activations, t->gradients,

@@ -126,7 +126,7 @@ typedef enum VitroMode {
  * it: copies of weights that a back end packs for its products (an opened model has nothing else of
  * them), and workspace of its threads. */
 typedef struct VitroMemory {
-    int64_t params;
+    int64_t params;      /* in inference by bf16 or int8 in that form, else as float32 or double */
     int64_t activations; /* buffers that are not needed at the same time share memory */
     int64_t gradients;   /* 0 in inference; an optimizer holds as much again for SGD's momentum,
                           * twice as much for AdamW */

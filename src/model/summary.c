@@ -134,6 +134,22 @@ VitroStatus vitro_config_each_layer(const VitroConfig *cfg, int64_t batch, Vitro
     return VITRO_OK;
 }
 
+/* What a model that was opened holds: weights as their products take them. */
+static int64_t prepared_bytes(const VitroParams *p, VitroPrecision precision)
+{
+    int64_t bytes = vitro_params_small_count(p) * (int64_t)vitro_dtype_size(VITRO_F32);
+    for (int64_t i = 0; i < p->count; i++) {
+        const VitroParam *e = &p->list[i];
+        if (!e->weight)
+            continue;
+        const bool narrow = precision == VITRO_PRECISION_INT8 && vitro_param_is_bytes(e);
+        bytes += vitro_tensor_count(e->slot) * (narrow ? 1 : 2);
+        if (narrow) /* a scale and a sum for each output */
+            bytes += e->slot->dim[0] * (int64_t)(sizeof(float) + sizeof(int32_t));
+    }
+    return bytes;
+}
+
 VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg, VitroPrecision precision,
                                 VitroMode mode, int64_t batch)
 {
@@ -147,6 +163,8 @@ VitroStatus vitro_config_memory(VitroMemory *out, const VitroConfig *cfg, VitroP
     int64_t first = mode == VITRO_MODE_TRAIN_HEAD ? p.head_first : 0;
     *out = (VitroMemory){.params = vitro_params_flat_count(&p, 0) * element,
                          .activations = (int64_t)activations};
+    if (mode == VITRO_MODE_INFER && vitro_precision_operand(precision) == VITRO_BF16)
+        out->params = prepared_bytes(&p, precision);
     if (mode != VITRO_MODE_INFER)
         out->gradients = vitro_params_flat_count(&p, first) * element;
     vitro_params_deinit(&p);
