@@ -221,6 +221,8 @@ static int run(ConvertArgs *a, const Args *args)
         status = resolve_names(a, args, &transform_given);
     if (status)
         return status;
+    if (a->list && a->dtype)
+        return cli_usage("option --dtype has no meaning with --list, which tells what a file has");
     if (a->list)
         return list(a, file[0]);
     if (vitro_checkpoint_format_of(&format, file[1]))

@@ -17,6 +17,7 @@ cmp half.npz half2.npz && echo "bfloat16 there and back"
 "$VITRO" predict --weights model.pth a.ppm | cmp - from_npz && echo "the same prediction"
 try convert model.pth
 try convert --list model.pth other.pth
+try convert --list --dtype f16 model.pth
 try convert model.pth model.onnx
 try convert model.pth nowhere/model.npz
 try convert --dtype f64 model.pth model.npz
