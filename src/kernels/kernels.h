@@ -88,10 +88,11 @@ typedef struct VitroAdamwNumbers {
 
 /* What multiplies words of one kind. */
 typedef struct VitroUnit {
-    const char *name;  /* "AVX-512 FMA" */
-    bool widened;      /* there is no instruction for it: words are widened and multiplied */
-    int64_t tile_rows; /* of a tile: the best number, and the most */
-    bool rereads;      /* it takes a's rows from the second-level cache twice */
+    const char *name;   /* "AVX-512 FMA" */
+    bool widened;       /* there is no instruction for it: words are widened and multiplied */
+    int64_t tile_rows;  /* of a tile: the best number, and the most */
+    int64_t depth_step; /* words of depth taken at once: others are copied first; 0: any number */
+    bool rereads;       /* it takes a's rows from the second-level cache twice */
     void (*tile)(const VitroTile *t);
     /* A thread calls the first before its tiles and the second after them; NULL: need not. */
     void (*begin)(void);

@@ -13,8 +13,10 @@
 #include <string.h>
 
 enum {
-    FORWARD_ROWS = 24,  /* of a tile: its scores fit the first-level cache for T up to 400 */
+    FORWARD_ROWS =
+        24, /* of a tile, at least: its scores fit the first-level cache for T up to 400 */
     BACKWARD_ROWS = 48, /* more, as dk and dv are read and written once per tile */
+    MOST_ROWS = 64,     /* either, made whole tiles of any unit */
     LINE = 16           /* words in a cache line */
 };
 
@@ -25,15 +27,24 @@ typedef struct Job {
     VitroDot dot;
     const VitroAttentionShape *shape;
     int64_t T, H, Dh, D;
-    int64_t T_words, Dh_words;   /* T and Dh as the depth of a product */
-    int64_t T_panels, Dh_panels; /* and as columns of one */
-    int64_t scores_stride;       /* floats between rows of scores */
-    int64_t probs_stride;        /* bytes between their rows as words */
-    int64_t wide;                /* floats between rows of Dh_panels panels */
+    int64_t forward_rows, backward_rows; /* of a tile */
+    int64_t T_words, Dh_words;           /* T and Dh as the depth of a product */
+    int64_t T_panels, Dh_panels;         /* and as columns of one */
+    int64_t scores_stride;               /* floats between rows of scores */
+    int64_t probs_stride;                /* bytes between their rows as words */
+    int64_t wide;                        /* floats between rows of Dh_panels panels */
     float scale;
     VitroTensor qkv, ctx, dctx, out, dqkv;
     float *lse;
 } Job;
+
+/* The depth of a product over `rows` tokens: in whole steps of the unit, what is beyond being 0. */
+static int64_t words_for(const Job *j, int64_t rows)
+{
+    const int per_word = vitro_dot_per_word(j->dot);
+    const int64_t words = (rows + per_word - 1) / per_word;
+    return j->unit->depth_step ? vitro_round_up(words, j->unit->depth_step) : words;
+}
 
 static Job make_job(VitroDevice *dev, VitroTensor qkv, const VitroAttentionShape *shape)
 {
@@ -51,7 +62,10 @@ static Job make_job(VitroDevice *dev, VitroTensor qkv, const VitroAttentionShape
     j.Dh = j.D / j.H;
     assert(j.Dh * j.H * 3 == qkv.dim[2] && (!pairs || j.Dh % 2 == 0));
     const int per_word = vitro_dot_per_word(j.dot);
-    j.T_words = (j.T + per_word - 1) / per_word;
+    j.forward_rows = vitro_round_up(FORWARD_ROWS, j.unit->tile_rows);
+    j.backward_rows = vitro_round_up(BACKWARD_ROWS, j.unit->tile_rows);
+    assert(j.forward_rows <= MOST_ROWS && j.backward_rows <= MOST_ROWS);
+    j.T_words = words_for(&j, j.T);
     j.Dh_words = j.Dh / per_word;
     j.T_panels = (j.T + VITRO_PANEL - 1) / VITRO_PANEL;
     j.Dh_panels = (j.Dh + VITRO_PANEL - 1) / VITRO_PANEL;
@@ -102,16 +116,14 @@ static void pack_turned(const Job *j, uint32_t *out, VitroTensor t, int64_t at)
                                      p * VITRO_PANEL, VITRO_PANEL, 0, j->Dh_words);
 }
 
-/* [Dh_panels][depth][64]: the matrix of `rows` tokens, for p v */
-static int64_t pack_straight(const Job *j, uint32_t *out, VitroTensor t, int64_t at, int64_t rows)
+/* [Dh_panels][words_for(rows)][64]: the matrix of `rows` tokens, for p v */
+static void pack_straight(const Job *j, uint32_t *out, VitroTensor t, int64_t at, int64_t rows)
 {
-    const int per_word = vitro_dot_per_word(j->dot);
-    const int64_t depth = (rows + per_word - 1) / per_word;
+    const int64_t depth = words_for(j, rows);
     const VitroWords w = strided(vitro_words_over(head_rows(j, t, at, rows), j->dot), t);
     for (int64_t p = 0; p < j->Dh_panels; p++)
         j->kernels->words(out + p * depth * VITRO_PANEL, VITRO_PANEL, &w, 0, depth, p * VITRO_PANEL,
                           VITRO_PANEL);
-    return depth;
 }
 
 /* c[rows][cols] (+)= a b, b being panels. */
@@ -168,9 +180,9 @@ static void *take(uint32_t *base, int64_t *at, int64_t count)
 
 typedef struct Forward {
     uint32_t *kT, *v;
-    float *scores; /* [FORWARD_ROWS][scores_stride] */
+    float *scores; /* [forward_rows][scores_stride] */
     uint32_t *probs;
-    float *mix; /* [FORWARD_ROWS][wide] */
+    float *mix; /* [forward_rows][wide] */
 } Forward;
 
 static int64_t place_forward(const Job *j, Forward *w, uint32_t *base)
@@ -178,9 +190,9 @@ static int64_t place_forward(const Job *j, Forward *w, uint32_t *base)
     int64_t at = 0;
     w->kT = take(base, &at, j->T_panels * j->Dh_words * VITRO_PANEL);
     w->v = take(base, &at, j->Dh_panels * j->T_words * VITRO_PANEL);
-    w->scores = take(base, &at, FORWARD_ROWS * j->scores_stride);
-    w->probs = take(base, &at, FORWARD_ROWS * j->probs_stride / 4);
-    w->mix = take(base, &at, FORWARD_ROWS * j->wide);
+    w->scores = take(base, &at, j->forward_rows * j->scores_stride);
+    w->probs = take(base, &at, j->forward_rows * j->probs_stride / 4);
+    w->mix = take(base, &at, j->forward_rows * j->wide);
     return at;
 }
 
@@ -193,7 +205,7 @@ static void forward_rows(const Job *j, const Forward *w, int64_t b, int64_t h, i
 {
     const VitroKernels *kernels = j->kernels;
     const void *q = bytes_at(j->qkv, at_qkv(j, Q, b, first, h));
-    float inverse_sum[FORWARD_ROWS];
+    float inverse_sum[MOST_ROWS];
     multiply(j, w->scores, j->scores_stride, q, qkv_stride(j), w->kT, rows, j->T, j->Dh_words,
              false);
 
@@ -225,8 +237,9 @@ static void forward_head(const Job *j, int64_t b, int64_t h, int64_t part, int64
     pack_turned(j, w.kT, j->qkv, at_qkv(j, K, b, 0, h));
     pack_straight(j, w.v, j->qkv, at_qkv(j, V, b, 0, h), j->T);
     const int64_t end = (part + 1) * j->T / parts;
-    for (int64_t first = part * j->T / parts; first < end; first += FORWARD_ROWS)
-        forward_rows(j, &w, b, h, first, end - first < FORWARD_ROWS ? end - first : FORWARD_ROWS);
+    for (int64_t first = part * j->T / parts; first < end; first += j->forward_rows)
+        forward_rows(j, &w, b, h, first,
+                     end - first < j->forward_rows ? end - first : j->forward_rows);
 }
 
 VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
@@ -240,7 +253,7 @@ VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor l
     const int64_t heads = qkv.dim[0] * job.H;
     int64_t parts = 1;
     while (heads * parts < 4 * dev->threads && heads * parts % dev->threads != 0 &&
-           parts * FORWARD_ROWS < job.T)
+           parts * job.forward_rows < job.T)
         parts++;
 
     Forward measured;
@@ -267,18 +280,18 @@ VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor l
 typedef struct Backward {
     uint32_t *kT, *vT, *k;
     float *dk, *dv;           /* [T][wide] */
-    float *p, *dp;            /* [BACKWARD_ROWS][scores_stride]: probabilities after dropout, and
+    float *p, *dp;            /* [backward_rows][scores_stride]: probabilities after dropout, and
                                * their gradient */
     float *undropped;         /* [scores_stride]: a row of probabilities before dropout */
     uint32_t *words, *turned; /* dp as rows of words; p and dp transposed: [T][turned_stride] */
     uint32_t *q, *dctx;       /* the tile's rows as panels */
-    float *dq;                /* [BACKWARD_ROWS][wide] */
+    float *dq;                /* [backward_rows][wide] */
     float *row;               /* [2][wide] */
 } Backward;
 
 static int64_t turned_stride(const Job *j)
 {
-    return vitro_row_stride(BACKWARD_ROWS / vitro_dot_per_word(j->dot));
+    return vitro_row_stride(words_for(j, j->backward_rows));
 }
 
 static int64_t place_backward(const Job *j, Backward *w, uint32_t *base)
@@ -289,14 +302,14 @@ static int64_t place_backward(const Job *j, Backward *w, uint32_t *base)
     w->k = take(base, &at, j->Dh_panels * j->T_words * VITRO_PANEL);
     w->dk = take(base, &at, j->T * j->wide);
     w->dv = take(base, &at, j->T * j->wide);
-    w->p = take(base, &at, BACKWARD_ROWS * j->scores_stride);
-    w->dp = take(base, &at, BACKWARD_ROWS * j->scores_stride);
+    w->p = take(base, &at, j->backward_rows * j->scores_stride);
+    w->dp = take(base, &at, j->backward_rows * j->scores_stride);
     w->undropped = take(base, &at, j->scores_stride);
-    w->words = take(base, &at, BACKWARD_ROWS * j->probs_stride / 4);
+    w->words = take(base, &at, j->backward_rows * j->probs_stride / 4);
     w->turned = take(base, &at, j->T * turned_stride(j) / 4);
-    w->q = take(base, &at, BACKWARD_ROWS * j->wide);
-    w->dctx = take(base, &at, BACKWARD_ROWS * j->wide);
-    w->dq = take(base, &at, BACKWARD_ROWS * j->wide);
+    w->q = take(base, &at, j->backward_rows * j->wide);
+    w->dctx = take(base, &at, j->backward_rows * j->wide);
+    w->dq = take(base, &at, j->backward_rows * j->wide);
     w->row = take(base, &at, 2 * j->wide);
     return at;
 }
@@ -336,8 +349,7 @@ static void add_turned(const Job *j, const Backward *w, float *to, const float *
     const VitroTensor t = vitro_tensor2((void *)(uintptr_t)scores, VITRO_F32, rows, j->T);
     VitroWords words = vitro_words_over(t, j->dot);
     words.stride = 4 * j->scores_stride;
-    const int per_word = vitro_dot_per_word(j->dot);
-    const int64_t depth = (rows + per_word - 1) / per_word;
+    const int64_t depth = words_for(j, rows);
     j->kernels->words_transposed(w->turned, turned_stride(j) / 4, &words, 0, depth, 0, j->T);
     multiply(j, to, j->wide, w->turned, turned_stride(j), b, j->T, j->Dh, depth, add);
 }
@@ -371,9 +383,9 @@ static void backward_head(const Job *j, int64_t b, int64_t h, uint32_t *scratch)
     pack_turned(j, w.kT, j->qkv, at_qkv(j, K, b, 0, h));
     pack_turned(j, w.vT, j->qkv, at_qkv(j, V, b, 0, h));
     pack_straight(j, w.k, j->qkv, at_qkv(j, K, b, 0, h), j->T);
-    for (int64_t first = 0; first < j->T; first += BACKWARD_ROWS) {
+    for (int64_t first = 0; first < j->T; first += j->backward_rows) {
         const int64_t left = j->T - first;
-        backward_rows(j, &w, b, h, first, left < BACKWARD_ROWS ? left : BACKWARD_ROWS);
+        backward_rows(j, &w, b, h, first, left < j->backward_rows ? left : j->backward_rows);
     }
     for (int64_t t = 0; t < j->T; t++) {
         vitro_cpu_put(j->kernels, j->dqkv, at_qkv(j, K, b, t, h), w.dk + t * j->wide, j->Dh);

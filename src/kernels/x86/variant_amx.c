@@ -33,12 +33,23 @@ AMX void amx_end(void)
     _tile_release();
 }
 
+/* The next step's rows of b, while this one is multiplied: the processor follows no tile loads by
+ * itself, and each would wait for the second-level cache. */
+AMX void ask_ahead(const uint32_t *b)
+{
+    for (int r = 0; r < STEP; r++) {
+        _mm_prefetch((const char *)(b + r * VITRO_PANEL), _MM_HINT_T0);
+        _mm_prefetch((const char *)(b + r * VITRO_PANEL + SIDE), _MM_HINT_T0);
+    }
+}
+
 /* The next `depth` words of 16 or 32 rows and of 16 or 32 columns; sums are in registers 0-3. */
 #define ACCUMULATE(name, multiply)                                                                 \
     AMX void name(const uint8_t *a, int64_t a_stride, const uint32_t *b, int64_t depth,            \
                   const bool low, const bool right)                                                \
     {                                                                                              \
         for (int64_t p = 0; p < depth; p += STEP, a += 4 * STEP, b += STEP * VITRO_PANEL) {        \
+            ask_ahead(b + STEP * VITRO_PANEL);                                                     \
             _tile_loadd(4, a, (size_t)a_stride);                                                   \
             _tile_loadd(6, b, 4 * VITRO_PANEL);                                                    \
             multiply(0, 4, 6);                                                                     \
@@ -59,19 +70,45 @@ ACCUMULATE(accumulate_bf16, _tile_dpbf16ps)
 ACCUMULATE(accumulate_u8s8, _tile_dpbusd)
 #undef ACCUMULATE
 
-/* Whole rows and steps straight from a and b; what is left of either through copies filled up with
- * zeros, as tile registers have one shape only. */
-AMX void half_panel(const VitroTile *t, const bool bytes, int64_t col, float *out)
+/* Registers 0-3 from and to a 32 x 32 corner of rows `stride` floats apart. */
+AMX void load_sums(const float *from, int64_t stride)
+{
+    const size_t apart = (size_t)stride * 4;
+    _tile_loadd(0, from, apart);
+    _tile_loadd(1, from + SIDE, apart);
+    _tile_loadd(2, from + SIDE * stride, apart);
+    _tile_loadd(3, from + SIDE * stride + SIDE, apart);
+}
+
+AMX void zero_sums(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+AMX void store_sums(float *to, int64_t stride, const bool low, const bool right)
+{
+    const size_t apart = (size_t)stride * 4;
+    _tile_stored(0, to, apart);
+    if (right)
+        _tile_stored(1, to + SIDE, apart);
+    if (low)
+        _tile_stored(2, to + SIDE * stride, apart);
+    if (low && right)
+        _tile_stored(3, to + SIDE * stride + SIDE, apart);
+}
+
+/* Adds columns [col, col + 32) to registers 0-3. Whole rows and steps come straight from a and b;
+ * what is left of either through copies filled up with zeros, as tile registers have one shape. */
+AMX void half_panel(const VitroTile *t, const bool bytes, int64_t col)
 {
     const bool right = t->cols - col > SIDE, low = t->rows > SIDE;
     const int64_t height = low ? 2 * SIDE : SIDE;
     const int64_t whole = t->depth / STEP * STEP;
     const uint32_t *b = (const uint32_t *)t->b + col;
     uint32_t rows[2 * SIDE][PADDED], tail[STEP][VITRO_PANEL];
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     for (int64_t p = 0; p < t->depth;) {
         const bool last = p == whole;
         int64_t n = last ? t->depth - whole : whole - p;
@@ -101,32 +138,42 @@ AMX void half_panel(const VitroTile *t, const bool bytes, int64_t col, float *ou
             accumulate_bf16(a, stride, from, n, low, right);
         p += n;
     }
-    _tile_stored(0, out, 4 * VITRO_PANEL);
-    if (right)
-        _tile_stored(1, out + SIDE, 4 * VITRO_PANEL);
-    if (low)
-        _tile_stored(2, out + SIDE * VITRO_PANEL, 4 * VITRO_PANEL);
-    if (low && right)
-        _tile_stored(3, out + SIDE * VITRO_PANEL + SIDE, 4 * VITRO_PANEL);
 }
 
-/* c = add + sums. The processor keeps subnormal sums of bf16 at 0, which no logit notices. */
+/* Sums begin as `add` in either case, so that a row's bits do not depend on its neighbours. The
+ * processor keeps subnormal sums of bf16 at 0, which no logit notices. */
 AMX void amx_tile(const VitroTile *t, const bool bytes)
 {
-    float sums[2 * SIDE * VITRO_PANEL] __attribute__((aligned(64)));
-    for (int64_t col = 0; col < t->cols; col += 2 * SIDE)
-        half_panel(t, bytes, col, sums + col);
-    for (int64_t r = 0; r < t->rows; r++)
-        for (int64_t j = 0; j < t->cols; j += 16) {
-            __m512 x = _mm512_load_ps(sums + r * VITRO_PANEL + j);
-            if (t->add) {
-                const __m512 y = _mm512_loadu_ps((const float *)t->add + r * t->add_stride + j);
-                x = bytes ? _mm512_castsi512_ps(
-                                _mm512_add_epi32(_mm512_castps_si512(x), _mm512_castps_si512(y)))
-                          : _mm512_add_ps(x, y);
-            }
-            _mm512_storeu_ps((float *)t->c + r * t->c_stride + j, x);
+    const float *add = t->add;
+    if (t->rows == 2 * SIDE && t->cols % (2 * SIDE) == 0) {
+        for (int64_t col = 0; col < t->cols; col += 2 * SIDE) {
+            if (add)
+                load_sums(add + col, t->add_stride);
+            else
+                zero_sums();
+            half_panel(t, bytes, col);
+            store_sums((float *)t->c + col, t->c_stride, true, true);
         }
+        return;
+    }
+    float sums[2 * SIDE * VITRO_PANEL] __attribute__((aligned(64)));
+    if (add) {
+        memset(sums, 0, sizeof sums);
+        for (int64_t r = 0; r < t->rows; r++)
+            memcpy(sums + r * VITRO_PANEL, add + r * t->add_stride, (size_t)t->cols * sizeof *sums);
+    }
+    for (int64_t col = 0; col < t->cols; col += 2 * SIDE) {
+        if (add)
+            load_sums(sums + col, VITRO_PANEL);
+        else
+            zero_sums();
+        half_panel(t, bytes, col);
+        store_sums(sums + col, VITRO_PANEL, t->rows > SIDE, t->cols - col > SIDE);
+    }
+    for (int64_t r = 0; r < t->rows; r++)
+        for (int64_t j = 0; j < t->cols; j += 16)
+            _mm512_storeu_ps((float *)t->c + r * t->c_stride + j,
+                             _mm512_load_ps(sums + r * VITRO_PANEL + j));
 }
 
 AMX void tile_bf16(const VitroTile *t)
@@ -170,6 +217,7 @@ void vitro_kernels_add_amx(VitroKernels *kernels)
     const int64_t macs = (int64_t)4 * SIDE * SIDE * STEP; /* a word's product each */
     kernels->unit[VITRO_DOT_BF16] = (VitroUnit){.name = "AMX BF16",
                                                 .tile_rows = 2 * SIDE,
+                                                .depth_step = STEP,
                                                 .rereads = true,
                                                 .tile = tile_bf16,
                                                 .begin = amx_begin,
@@ -178,6 +226,7 @@ void vitro_kernels_add_amx(VitroKernels *kernels)
                                                 .peak_flops = macs * 4};
     kernels->unit[VITRO_DOT_U8S8] = (VitroUnit){.name = "AMX INT8",
                                                 .tile_rows = 2 * SIDE,
+                                                .depth_step = STEP,
                                                 .rereads = true,
                                                 .tile = tile_u8s8,
                                                 .begin = amx_begin,
