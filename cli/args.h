@@ -36,12 +36,17 @@ typedef enum ArgType {
     ARG_INT,    /* int */
     ARG_INT64,  /* int64_t */
     ARG_REAL,   /* double */
+    ARG_SIZE,   /* ArgSize: `384`, or `384x512`, height before width; the range is of each side */
     ARG_TEXT,   /* const char *, borrowed from argv */
     ARG_CHOICE, /* int: index in `choices` */
     ARG_INTS,   /* ArgInts */
     ARG_REALS,  /* ArgReals */
     ARG_CHOICES /* ArgChoices */
 } ArgType;
+
+typedef struct ArgSize {
+    int height, width; /* pixels */
+} ArgSize;
 
 #define ARG_LIST_MAX 16
 typedef struct ArgInts {

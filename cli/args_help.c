@@ -32,7 +32,7 @@ const char *args_metavar(const ArgOption *o)
         [ARG_FLAG] = "",           [ARG_BOOL] = "BOOL",  [ARG_INT] = "N",
         [ARG_INT64] = "N",         [ARG_REAL] = "X",     [ARG_TEXT] = "TEXT",
         [ARG_CHOICE] = "WORD",     [ARG_INTS] = "N,N..", [ARG_REALS] = "X,X..",
-        [ARG_CHOICES] = "WORD,..",
+        [ARG_CHOICES] = "WORD,..", [ARG_SIZE] = "N|HxW",
     };
     return o->metavar ? o->metavar : by_type[o->type];
 }

@@ -113,6 +113,23 @@ static bool set_list(const ArgOption *o, void *at, const char *text)
     return true;
 }
 
+/* "384", or "384x512". */
+static bool read_size(const ArgOption *o, const char *text, ArgSize *out)
+{
+    char first[ITEM_MAX_BYTES];
+    size_t length = strcspn(text, "x");
+    int64_t height, width;
+    if (length >= sizeof(first))
+        return false;
+    memcpy(first, text, length);
+    first[length] = 0;
+    if (!read_int(o, first, &height) ||
+        !read_int(o, text[length] ? text + length + 1 : first, &width))
+        return false;
+    *out = (ArgSize){(int)height, (int)width};
+    return true;
+}
+
 bool args_value_set(const ArgOption *o, void *base, const char *text)
 {
     void *at = (char *)base + o->at;
@@ -130,6 +147,8 @@ bool args_value_set(const ArgOption *o, void *base, const char *text)
         return read_int(o, text, at);
     case ARG_REAL:
         return read_real(o, text, at);
+    case ARG_SIZE:
+        return read_size(o, text, at);
     case ARG_TEXT:
         if (!*text && !(o->flags & ARG_MAY_BE_EMPTY))
             return false;
@@ -147,7 +166,8 @@ bool args_value_set(const ArgOption *o, void *base, const char *text)
 
 void args_value_range(const ArgOption *o, char *out, size_t size)
 {
-    bool whole = o->type == ARG_INT || o->type == ARG_INT64 || o->type == ARG_INTS;
+    bool whole =
+        o->type == ARG_INT || o->type == ARG_INT64 || o->type == ARG_INTS || o->type == ARG_SIZE;
     bool real = o->type == ARG_REAL || o->type == ARG_REALS;
     bool low = o->min > (whole ? -0x1p31 : -INFINITY);
     bool high = o->max < (whole ? 0x1p31 - 1 : INFINITY);
@@ -181,6 +201,7 @@ void args_value_expected(const ArgOption *o, char *out, size_t size)
         [ARG_INT] = "a whole number",
         [ARG_INT64] = "a whole number",
         [ARG_REAL] = "a number",
+        [ARG_SIZE] = "a whole number, or HEIGHTxWIDTH,",
         [ARG_TEXT] = "",
         [ARG_CHOICE] = "one of ",
         [ARG_INTS] = "up to 16 whole numbers with commas between them",
@@ -236,6 +257,11 @@ void args_value_print(const ArgOption *o, const void *base, FILE *out)
         break;
     case ARG_REAL:
         fprintf(out, "%.10g", *(const double *)at);
+        break;
+    case ARG_SIZE:
+        fprintf(out, "%d", ((const ArgSize *)at)->height);
+        if (((const ArgSize *)at)->width != ((const ArgSize *)at)->height)
+            fprintf(out, "x%d", ((const ArgSize *)at)->width);
         break;
     case ARG_TEXT:
         if (*(const char *const *)at)

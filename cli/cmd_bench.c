@@ -130,7 +130,7 @@ static int measure(const Bench *b, const Work *w, BenchSeries *times, BenchSerie
 /* Numbers without meaning, in [-1, 1): speed does not depend on them. */
 static float *synthetic_images(const VitroConfig *c, int64_t count)
 {
-    int64_t n = count * c->in_channels * c->img_size * c->img_size;
+    int64_t n = count * c->in_channels * c->img_height * c->img_width;
     float *images = cli_alloc((size_t)n, sizeof(*images));
     uint32_t state = 1;
     for (int64_t i = 0; i < n; i++) {

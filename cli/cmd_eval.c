@@ -286,8 +286,7 @@ static int open_data(Eval *e)
         return cli_fail("%s: found %" PRId64 " classes, the model in %s has %d", a->data_path,
                         classes, a->model.weights, config->num_classes);
     /* CIFAR and IDX pictures that already have the model's size are taken as they are. */
-    if (vitro_dataset_fixed_size(e->dataset) == config->img_size && !a->transform.preset_given &&
-        !a->transform.crop_given)
+    if (transform_args_keep_exact(&a->transform, e->dataset, config))
         transform.keep_exact = true;
     VitroLoaderOptions loader = {.transform = transform,
                                  .batch_size = a->batch_size,

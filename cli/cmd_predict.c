@@ -49,7 +49,7 @@ static const ArgOption predict_options[] = {
     ROW("show-as", ARG_CHOICE, show_as, .def = "auto", .choices = show_names,
         .help = "how --show does it. auto: by what the terminal says of itself"),
     ROW("dump-input", ARG_TEXT, dump_input, .metavar = "FILE.npy",
-        .help = "write the preprocessed tensor [N,C,S,S], float32; a picture that cannot be read "
+        .help = "write the preprocessed tensor [N,C,H,W], float32; a picture that cannot be read "
                 "has no row, and without a row there is no file"),
     ROW("batch-size", ARG_INT64, batch_size, .def = "8", .min = 1, .max = 65536,
         .help = "pictures per pass through the model"),
@@ -345,7 +345,7 @@ static int report_picture(Predict *p, int64_t i, const float *input, const float
 static int run_batches(Predict *p, int64_t batch_size)
 {
     const VitroConfig *c = p->loaded.config;
-    int64_t input_size = (int64_t)c->in_channels * c->img_size * c->img_size;
+    int64_t input_size = (int64_t)c->in_channels * c->img_height * c->img_width;
     float *out = cli_alloc((size_t)(batch_size * p->outputs), sizeof(*out));
     VitroBatch batch;
     Progress bar;
@@ -397,7 +397,8 @@ static int run(Predict *p)
     if (!status && a->dump_input && a->plot && strcmp(a->dump_input, a->plot) == 0)
         status = cli_usage("options --dump-input and --plot name the same file, %s", a->plot);
     if (!status && a->dump_input)
-        status = npy_open(&p->dump, a->dump_input, config->in_channels, config->img_size);
+        status = npy_open(&p->dump, a->dump_input, config->in_channels, config->img_height,
+                          config->img_width);
     if (!status && vitro_predictor_create(&p->predictor, p->loaded.model, batch_size))
         status = cli_fail_lib();
     if (!status)

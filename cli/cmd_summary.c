@@ -89,13 +89,23 @@ static void print_counts_json(int64_t params, int64_t trainable, VitroFlops f)
            flops_total(f), f.conv, f.linear, f.matmul, f.layer_norm, flops_products(f));
 }
 
+/* One number for a square, else [height, width]: as the card has it. */
+static void put_json_size(int height, int width)
+{
+    if (height == width)
+        printf("%d", height);
+    else
+        printf("[%d, %d]", height, width);
+}
+
 static void print_config_json(const VitroConfig *c)
 {
-    printf("\"config\": {\"img_size\": %d, \"patch_size\": %d, \"in_channels\": %d, "
+    fputs("\"config\": {\"img_size\": ", stdout);
+    put_json_size(c->img_height, c->img_width);
+    printf(", \"patch_size\": %d, \"in_channels\": %d, "
            "\"num_classes\": %d, \"embed_dim\": %d, \"depth\": %d, \"num_heads\": %d, "
            "\"mlp_ratio\": ",
-           c->img_size, c->patch_size, c->in_channels, c->num_classes, c->embed_dim, c->depth,
-           c->num_heads);
+           c->patch_size, c->in_channels, c->num_classes, c->embed_dim, c->depth, c->num_heads);
     put_json_number(stdout, c->mlp_ratio);
     printf(", \"qkv_bias\": %s, \"qk_scale\": ", c->qkv_bias ? "true" : "false");
     put_json_number(stdout, c->qk_scale);
@@ -107,11 +117,17 @@ static void print_config_json(const VitroConfig *c)
 
 static void print_transform_json(const VitroTransform *t)
 {
+    static const char *const rules[] = {"short", "squash", "long"}; /* as the card has it */
     printf(", \"transform\": {\"width\": %d, \"height\": %d, \"channels\": %d, \"rule\": \"%s\", "
-           "\"resize\": %d, \"interpolation\": \"%s\", \"keep_exact\": %s, \"exif\": %s, "
+           "\"resize\": ",
+           t->width, t->height, t->channels, rules[t->rule]);
+    put_json_size(t->resize_height ? t->resize_height : t->height,
+                  t->resize_width ? t->resize_width : t->width);
+    fputs(", \"crop_pct\": ", stdout);
+    put_json_number(stdout, t->crop_pct);
+    printf(", \"crop\": \"%s\", \"interpolation\": \"%s\", \"keep_exact\": %s, \"exif\": %s, "
            "\"mean\": ",
-           t->width, t->height, t->channels, t->rule == VITRO_RESIZE_SHORT ? "short" : "squash",
-           t->resize, t->filter == VITRO_BICUBIC ? "bicubic" : "bilinear",
+           t->crop == VITRO_CROP_EVEN ? "even" : "floor", transform_filter_name(t->filter),
            t->keep_exact ? "true" : "false", t->exif ? "true" : "false");
     put_json_floats(stdout, t->mean, t->channels);
     fputs(", \"std\": ", stdout);
@@ -182,10 +198,43 @@ static void print_json(const Summary *s)
     fputs("}\n", stdout);
 }
 
+/* "224", or "384,512": height before width, as torchvision takes sizes. */
+static void print_size(int height, int width)
+{
+    printf("%d", height);
+    if (width != height)
+        printf(",%d", width);
+}
+
+static void print_transform(const VitroTransform *t)
+{
+    int height = t->resize_height ? t->resize_height : t->height;
+    int width = t->resize_width ? t->resize_width : t->width;
+    printf("transform ");
+    if (t->keep_exact)
+        printf("pictures of %dx%d as they are, else ", t->width, t->height);
+    bool in_proportion = t->rule != VITRO_RESIZE_SQUASH && height != width;
+    printf("%s(",
+           in_proportion ? "ResizeKeepRatio" : "Resize"); /* as torchvision and timm say it */
+    if (t->rule == VITRO_RESIZE_SQUASH)
+        printf("%d,%d", height, width);
+    else
+        print_size(height, width);
+    printf(") %s%s, CenterCrop(", t->rule == VITRO_RESIZE_LONG ? "inside a border, " : "",
+           transform_filter_name(t->filter));
+    print_size(t->height, t->width);
+    printf("), mean");
+    for (int c = 0; c < t->channels; c++)
+        printf(" %.6g", (double)t->mean[c]);
+    printf(", std");
+    for (int c = 0; c < t->channels; c++)
+        printf(" %.6g", (double)t->std[c]);
+    putchar('\n');
+}
+
 static void print_file(const Summary *s)
 {
     const VitroCard *card = &s->file.card;
-    const VitroTransform *t = &card->transform;
     char name[256];
     printf("file      %s (%s, %" PRId64 " tensors, %s names)\n",
            cli_clean(name, sizeof(name), s->name), vitro_checkpoint_format(s->file.ckpt),
@@ -193,25 +242,10 @@ static void print_file(const Summary *s)
     if (count_bytes(s->file.ckpt))
         printf("weights   %" PRId64 " matrices of int8 with scales, made for --precision int8\n",
                count_bytes(s->file.ckpt));
-    if (!card->has_transform) {
+    if (!card->has_transform)
         puts("transform not in the file");
-    } else {
-        printf("transform ");
-        if (t->keep_exact)
-            printf("pictures of %dx%d as they are, else ", t->width, t->height);
-        if (t->rule == VITRO_RESIZE_SHORT)
-            printf("Resize(%d) ", t->resize);
-        else
-            printf("Resize(%d,%d) ", t->height, t->width);
-        printf("%s, CenterCrop(%d), mean", t->filter == VITRO_BICUBIC ? "bicubic" : "bilinear",
-               t->width);
-        for (int c = 0; c < t->channels; c++)
-            printf(" %.6g", (double)t->mean[c]);
-        printf(", std");
-        for (int c = 0; c < t->channels; c++)
-            printf(" %.6g", (double)t->std[c]);
-        putchar('\n');
-    }
+    else
+        print_transform(&card->transform);
     printf("classes   ");
     for (int64_t i = 0; card->class_names && i < card->class_count && i < 8; i++)
         printf("%s%s", i ? ", " : "", cli_clean(name, sizeof(name), card->class_names[i]));
@@ -225,8 +259,8 @@ static void print_file(const Summary *s)
 static void print_config(const Summary *s)
 {
     const VitroConfig *c = &s->config;
-    printf("input     %dx%dx%d, patches of %d, %" PRId64 " tokens\n", c->in_channels, c->img_size,
-           c->img_size, c->patch_size, vitro_config_tokens(c));
+    printf("input     %dx%dx%d, patches of %d, %" PRId64 " tokens\n", c->in_channels, c->img_height,
+           c->img_width, c->patch_size, vitro_config_tokens(c));
     printf("encoder   width %d, depth %d, heads %d, MLP %" PRId64 ", %s, qkv bias %s, eps %g\n",
            c->embed_dim, c->depth, c->num_heads, vitro_config_mlp_width(c),
            c->act == VITRO_ACT_GELU_TANH ? "gelu_tanh" : "gelu", c->qkv_bias ? "yes" : "no",
@@ -291,8 +325,8 @@ static int list_presets(bool json)
             printf("{\"name\": \"%s\", \"params\": %" PRId64 ", ", name, s.params);
         else
             printf("%-30s %4d/%2d/%2d  %dx%dx%d patch %2d  %5d classes %-10s %12s parameters\n",
-                   name, c->embed_dim, c->depth, c->num_heads, c->in_channels, c->img_size,
-                   c->img_size, c->patch_size, c->num_classes,
+                   name, c->embed_dim, c->depth, c->num_heads, c->in_channels, c->img_height,
+                   c->img_width, c->patch_size, c->num_classes,
                    c->representation_size ? "pre_logits" : "", format_grouped(total, s.params));
         if (json) {
             print_config_json(c);

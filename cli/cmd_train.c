@@ -248,8 +248,8 @@ static int open_data(Session *s)
     if (status)
         return status;
     /* CIFAR and IDX pictures that have the model's size are not resized and cropped again. */
-    if (!t->preset_given && !t->crop_given)
-        s->transform.keep_exact = vitro_dataset_fixed_size(s->train_set) == s->config.img_size;
+    if (!transform_args_rule_given(t))
+        s->transform.keep_exact = transform_args_keep_exact(t, s->train_set, &s->config);
     return fit_classes(s);
 }
 
@@ -282,22 +282,13 @@ static void print_settings(Session *s)
 
     ModelArgs *m = &s->model_args;
     m->config = s->config;
+    m->img_size = (ArgSize){s->config.img_height, s->config.img_width};
     m->has_logits = s->config.representation_size > 0;
     m->act_choice = s->config.act == VITRO_ACT_GELU_TANH;
     if (!is_set(m->model_name) && !s->file.ckpt)
         m->model_name = DEFAULT_PRESET;
 
-    TransformArgs *t = &s->transform_args;
-    t->interpolation = s->transform.filter == VITRO_BICUBIC;
-    t->exif = s->transform.exif;
-    t->crop_pct = 1;
-    if (s->transform.rule == VITRO_RESIZE_SHORT)
-        t->crop_pct = (double)s->transform.height / s->transform.resize;
-    t->mean.count = t->std.count = s->transform.channels;
-    for (int c = 0; c < s->transform.channels; c++) {
-        t->mean.value[c] = s->transform.mean[c];
-        t->std.value[c] = s->transform.std[c];
-    }
+    transform_args_show(&s->transform_args, &s->transform);
     s->device_args.device = vitro_device_name(s->dev);
     s->device_args.threads = vitro_device_threads(s->dev);
 

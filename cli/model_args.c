@@ -22,8 +22,8 @@ static const ArgOption model_options[] = {
         .help = "preset; `vitro summary --list` lists them"),
     ROW("key-map", ARG_TEXT, key_map, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
         .help = "names of the weight file's tensors, where it is of no known family"),
-    ROW("img-size", ARG_INT, config.img_size, .min = 1, .max = 16384,
-        .help = "side of the input, pixels"),
+    ROW("img-size", ARG_SIZE, img_size, .min = 1, .max = 16384,
+        .help = "side of the input, or its height x width, pixels"),
     ROW("patch-size", ARG_INT, config.patch_size, .min = 1, .max = 16384,
         .help = "side of a patch, pixels"),
     ROW("in-channels", ARG_INT, config.in_channels, .min = 1, .max = 1024,
@@ -116,6 +116,8 @@ int model_args_resolve(ModelArgs *m, const Args *args)
     for (int i = 0; i < ARG_COUNT(config_bits); i++)
         if (args_given(args, config_bits[i].option))
             m->given |= config_bits[i].bit;
+    m->config.img_height = m->img_size.height;
+    m->config.img_width = m->img_size.width;
     m->config.act = m->act_choice == 1 ? VITRO_ACT_GELU_TANH : VITRO_ACT_GELU;
     m->has_logits_given = args_given(args, "has-logits");
     bool size_given = m->given & VITRO_CFG_REPRESENTATION_SIZE;
@@ -166,6 +168,22 @@ static uint32_t preset_statements(const ModelArgs *m, const VitroCard *card, Vit
     return m->given | stated;
 }
 
+/* The sizes of picture and patch that were given, against the file's: the rest was compared when
+ * its geometry was told. */
+static int check_sizes(const ModelFile *f, const VitroConfig *given, uint32_t stated,
+                       const char *path)
+{
+    const VitroConfig *c = &f->config;
+    if ((stated & VITRO_CFG_PATCH_SIZE) && given->patch_size != c->patch_size)
+        return cli_fail("%s: patch_size was given as %d, but in the file's tensors it is %d", path,
+                        given->patch_size, c->patch_size);
+    if ((stated & VITRO_CFG_IMG_SIZE) &&
+        (given->img_height != c->img_height || given->img_width != c->img_width))
+        return cli_fail("%s: img_size was given as %dx%d, but in the file it is %dx%d", path,
+                        given->img_height, given->img_width, c->img_height, c->img_width);
+    return CLI_OK;
+}
+
 int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t ignore)
 {
     ModelFile opened = {0};
@@ -186,6 +204,11 @@ int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t
         opened.config.representation_size == 0) {
         model_file_close(&opened);
         return cli_fail("%s: --has-logits is true, but the file has no pre_logits", path);
+    }
+    int status = check_sizes(&opened, &given, stated, path);
+    if (status) {
+        model_file_close(&opened);
+        return status;
     }
     *f = opened;
     return CLI_OK;

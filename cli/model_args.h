@@ -28,7 +28,8 @@ typedef struct ModelArgs {
     const char *weights;    /* NULL or "": none */
     const char *key_map;    /* NULL or "": the naming tells itself */
     VitroConfig config;     /* the fields whose bits are in `given` */
-    uint32_t given;         /* VitroConfigField; written by model_args_resolve */
+    ArgSize img_size;
+    uint32_t given; /* VitroConfigField; written by model_args_resolve */
     bool has_logits;
     bool has_logits_given; /* written by model_args_resolve */
     int act_choice;

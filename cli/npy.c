@@ -23,15 +23,15 @@ static void write_header(NpyFile *n)
     int length = snprintf(header + 10, HEADER_BYTES - 10,
                           "{'descr': '" FLOAT32 "', 'fortran_order': False, 'shape': (%" PRId64
                           ", %d, %d, %d), }",
-                          n->rows, n->channels, n->side, n->side);
+                          n->rows, n->channels, n->height, n->width);
     header[10 + length] = ' ';
     header[HEADER_BYTES - 1] = '\n';
     fwrite(header, 1, HEADER_BYTES, n->file.stream);
 }
 
-int npy_open(NpyFile *n, const char *path, int channels, int side)
+int npy_open(NpyFile *n, const char *path, int channels, int height, int width)
 {
-    *n = (NpyFile){.channels = channels, .side = side};
+    *n = (NpyFile){.channels = channels, .height = height, .width = width};
     int status = out_file_open(&n->file, path);
     if (!status)
         write_header(n); /* a place for it; errors show at the commit */
@@ -40,7 +40,7 @@ int npy_open(NpyFile *n, const char *path, int channels, int side)
 
 void npy_append(NpyFile *n, const float *row)
 {
-    size_t count = (size_t)n->channels * (size_t)n->side * (size_t)n->side;
+    size_t count = (size_t)n->channels * (size_t)n->height * (size_t)n->width;
     fwrite(row, sizeof(float), count, n->file.stream);
     n->rows++;
 }

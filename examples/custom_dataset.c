@@ -44,7 +44,7 @@ static VitroLoader *open_loader(VitroDataset **set, int64_t count, uint32_t *see
     own.label = label, own.read = draw, own.class_names = class_names;
     VitroLoader *loader;
     VitroLoaderOptions how = {.batch_size = BATCH, .workers = 2, .shuffle = true};
-    how.transform = vitro_transform_default(SIDE, 1);
+    how.transform = vitro_transform_default(SIDE, SIDE, 1);
     how.transform.keep_exact = true; /* the pictures have the model's size already */
     must(vitro_dataset_custom(set, &own));
     must(vitro_loader_open(&loader, *set, &how));
@@ -61,7 +61,7 @@ int main(void)
     VitroModel *model;
     VitroConfig config;
     must(vitro_config_preset(&config, "vit_tiny_patch4_28"));
-    config.img_size = SIDE, config.num_classes = 2, config.embed_dim = 32;
+    config.img_height = config.img_width = SIDE, config.num_classes = 2, config.embed_dim = 32;
     config.depth = 2, config.num_heads = 2;
     must(vitro_device_open(&device, NULL));
     must(vitro_model_create(&model, device, &config));

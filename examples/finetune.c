@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Teaches a trained model the classes of your own pictures: a folder per class.
  *
- *     cc finetune.c $(pkg-config --cflags --libs vitro) -o finetune
+ *     cc finetune.c $(pkg-cfg --cflags --libs vitro) -o finetune
  *     ./finetune vit_base_patch16_224_in21k.pth flowers tuned.pth 10
  * Only a new head is trained. A fifth of the pictures is kept back to measure with. */
 #include <vitro/vitro.h>
@@ -45,23 +45,23 @@ int main(int argc, char **argv)
     }
     VitroCheckpoint *file;
     VitroCard card = {0}; /* what a file says of itself: transform, class names, ... */
-    VitroConfig config;
+    VitroConfig cfg;
     must(vitro_checkpoint_open(&file, argv[1]));
     must(vitro_card_read(&card, file));
-    must(vitro_config_from_checkpoint(&config, NULL, 0, file, &card, NULL, 0));
+    must(vitro_config_from_checkpoint(&cfg, NULL, 0, file, &card, NULL, 0));
     if (!card.has_transform)
-        card.transform = vitro_transform_default(config.img_size, config.in_channels);
+        card.transform = vitro_transform_default(cfg.img_height, cfg.img_width, cfg.in_channels);
     card.has_transform = true;
     VitroDataset *train, *val;
-    VitroDatasetOptions set = {.path = argv[2], .channels = config.in_channels};
+    VitroDatasetOptions set = {.path = argv[2], .channels = cfg.in_channels};
     must(vitro_dataset_open(&train, &set));
     set.split = VITRO_SPLIT_VAL;
     must(vitro_dataset_open(&val, &set));
-    config.num_classes = (int)vitro_dataset_class_count(train);
+    cfg.num_classes = (int)vitro_dataset_class_count(train);
     VitroDevice *device;
     VitroModel *model;
     must(vitro_device_open(&device, NULL));
-    must(vitro_model_create(&model, device, &config));
+    must(vitro_model_create(&model, device, &cfg));
     must(vitro_model_init(model, 0)); /* draws the head; the file's tensors replace the rest */
     must(vitro_model_load(model, file, &(VitroLoadOptions){.skip_head = true}, NULL));
 
@@ -81,7 +81,7 @@ int main(int argc, char **argv)
     must(vitro_predictor_create(&predictor, model, BATCH));
     must(vitro_evaluate(predictor, val_loader, &result, false, NULL, NULL));
     printf("right: %.1f %% of %lld pictures\n", 100 * result.top1, (long long)result.images);
-    must(vitro_card_set_classes(&card, vitro_dataset_class_names(train), config.num_classes));
+    must(vitro_card_set_classes(&card, vitro_dataset_class_names(train), cfg.num_classes));
     must(vitro_model_save(model, argv[3], VITRO_FORMAT_PTH, &card));
 
     vitro_eval_result_deinit(&result);

@@ -37,11 +37,13 @@ static VitroStatus load(Session *s, const char *weights)
 
 static VitroStatus predict(Session *s, const char *path)
 {
-    int channels = s->config.in_channels, side = s->config.img_size;
+    int channels = s->config.in_channels;
+    int height = s->config.img_height, width = s->config.img_width;
     int64_t classes = vitro_config_outputs(&s->config);
-    VitroTransform transform =
-        s->card.has_transform ? s->card.transform : vitro_transform_default(side, channels);
-    s->input = malloc(sizeof(float) * (size_t)channels * (size_t)side * (size_t)side);
+    VitroTransform transform = s->card.has_transform
+                                   ? s->card.transform
+                                   : vitro_transform_default(height, width, channels);
+    s->input = malloc(sizeof(float) * (size_t)channels * (size_t)height * (size_t)width);
     s->probs = malloc(sizeof(float) * (size_t)classes);
     if (!s->input || !s->probs)
         return VITRO_E_NOMEM;

@@ -37,9 +37,17 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_decode(VitroImage *out, const
                                                           size_t size, const char *name,
                                                           int channels, bool exif);
 
-/* Pillow's filters: triangle (support 1), and Keys' cubic with a = -0.5 (support 2), each widened
- * by the scale when the picture shrinks. */
-typedef enum VitroFilter { VITRO_BILINEAR = 0, VITRO_BICUBIC = 1 } VitroFilter;
+/* Pillow's filters: triangle (support 1), Keys' cubic with a = -0.5 (support 2), the sinc of three
+ * lobes (support 3), the mean (1/2), Hamming's window (1), each widened by the scale when the
+ * picture shrinks; and the nearest pixel. The values are pinned. */
+typedef enum VitroFilter {
+    VITRO_BILINEAR = 0,
+    VITRO_BICUBIC = 1,
+    VITRO_LANCZOS = 2,
+    VITRO_BOX = 3,
+    VITRO_HAMMING = 4,
+    VITRO_NEAREST = 5
+} VitroFilter;
 
 /* A rectangle in pixels. */
 typedef struct VitroBox {
@@ -52,10 +60,21 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_image_resize(VitroImage *out, const
                                                           const VitroBox *box, int width,
                                                           int height, VitroFilter filter);
 
+/* To which size a picture is resized before the centre crop. */
 typedef enum VitroResizeRule {
-    VITRO_RESIZE_SHORT = 0, /* shorter side to `resize`, then centre crop (torchvision, timm) */
-    VITRO_RESIZE_SQUASH = 1 /* both sides to the target, aspect ratio lost (Hugging Face) */
+    VITRO_RESIZE_SHORT = 0,  /* in proportion, to cover resize_height x resize_width: for a square
+                              * the  shorter side to it (torchvision; timm's "center") */
+    VITRO_RESIZE_SQUASH = 1, /* to resize_height x resize_width, aspect ratio lost (Hugging Face;
+                              * timm's "squash") */
+    VITRO_RESIZE_LONG = 2    /* in proportion, to fit into resize_height x resize_width (timm's
+                              * "border"); what is missing gets the mean's colour */
 } VitroResizeRule;
+
+/* Where the centre crop begins if the margins are odd. */
+typedef enum VitroCropRule {
+    VITRO_CROP_EVEN = 0, /* at the even one of the two middle pixels (torchvision, timm) */
+    VITRO_CROP_FLOOR = 1 /* at the lower one (Hugging Face) */
+} VitroCropRule;
 
 #define VITRO_MAX_CHANNELS 3
 
@@ -65,16 +84,21 @@ typedef struct VitroTransform {
     int width, height; /* of the model's input, pixels */
     int channels;      /* 1 or 3 */
     VitroResizeRule rule;
-    int resize; /* shorter side before the crop, pixels; VITRO_RESIZE_SHORT only */
+    int resize_width, resize_height; /* see `rule`, pixels; SQUASH and LONG: 0 is width, height */
+    double crop_pct; /* height / resize_height, if its author gave this, for other sizes; else 0 */
+    VitroCropRule crop;
     VitroFilter filter;
     bool keep_exact; /* a picture that already is width x height is taken as it is */
     bool exif;       /* turn by the EXIF orientation first; default false, as PIL */
     float mean[VITRO_MAX_CHANNELS], std[VITRO_MAX_CHANNELS]; /* std > 0 */
 } VitroTransform;
 
-/* The original program's eval transform for side `size`: Resize(int(size*256/224)) bilinear,
- * CenterCrop(size), mean = std = 0.5. */
-VITRO_API VitroTransform vitro_transform_default(int size, int channels);
+/* The original program's eval transform for `height` x `width`: Resize(int(side*256/224)) bilinear,
+ * CenterCrop, mean = std = 0.5. */
+VITRO_API VitroTransform vitro_transform_default(int height, int width, int channels);
+/* The same transform for an input of another size: what it resizes to grows in proportion, with a
+ * crop_pct as timm computes it, floor(side / crop_pct). */
+VITRO_API void vitro_transform_set_size(VitroTransform *t, int height, int width);
 
 /* The 8-bit part of the eval transform: resize and centre crop, [height,width,channels]. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_transform_pixels(VitroImage *out, const VitroImage *in,

@@ -23,14 +23,15 @@ typedef enum VitroAct {
 
 /* The arguments of the original's VisionTransformer constructor. */
 typedef struct VitroConfig {
-    int img_size;     /* S, pixels; a remainder of S/patch_size is dropped, as Conv2d does */
-    int patch_size;   /* P, pixels */
-    int in_channels;  /* C */
-    int num_classes;  /* K; 0: no head, features come out */
-    int embed_dim;    /* D */
-    int depth;        /* L, blocks */
-    int num_heads;    /* H, divides D */
-    double mlp_ratio; /* the MLP is (int)(D * mlp_ratio) wide */
+    int img_height, img_width; /* of the input, pixels; remainders of S/patch_size are dropped, as
+                                * Conv2d does */
+    int patch_size;            /* P, pixels */
+    int in_channels;           /* C */
+    int num_classes;           /* K; 0: no head, features come out */
+    int embed_dim;             /* D */
+    int depth;                 /* L, blocks */
+    int num_heads;             /* H, divides D */
+    double mlp_ratio;          /* the MLP is (int)(D * mlp_ratio) wide */
     bool qkv_bias;
     double qk_scale;         /* 0: (D/H)^-0.5 */
     int representation_size; /* R of pre_logits (Linear and Tanh); 0: none */
@@ -42,7 +43,7 @@ typedef struct VitroConfig {
 
 /* Bits that name the fields of VitroConfig. */
 typedef enum VitroConfigField {
-    VITRO_CFG_IMG_SIZE = 1 << 0,
+    VITRO_CFG_IMG_SIZE = 1 << 0, /* both sides */
     VITRO_CFG_PATCH_SIZE = 1 << 1,
     VITRO_CFG_IN_CHANNELS = 1 << 2,
     VITRO_CFG_NUM_CLASSES = 1 << 3,
@@ -101,7 +102,7 @@ typedef struct VitroLayerInfo {
     VitroLayerKind kind;
     int block;      /* 0..depth-1; -1 outside the blocks */
     int rank;       /* of the output, in the original's shape, batch first */
-    int64_t dim[4]; /* [B,D,S/P,S/P] of patch_embed.proj, [B,T,3D] of qkv, ... */
+    int64_t dim[4]; /* [B,D,height/P,width/P] of patch_embed.proj, [B,T,3D] of qkv, ... */
     int64_t params;
     VitroFlops flops; /* of the whole batch */
 } VitroLayerInfo;
@@ -177,8 +178,10 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_adopt_names(VitroCheckpo
  * the preset with the same embed_dim, depth and patch_size; else embed_dim/64 where whole. `note`
  * (may be NULL; at least 256 bytes) receives one line about a guess, or "". Fields that tensors do
  * not show (norm_eps, act, ...): given, card, or the presets' defaults. num_classes is 0 if there
- * is no head. Errors: VITRO_E_FORMAT (no plain ViT: the text names the tensor), VITRO_E_ARG
- * (`given` contradicts the tensors or the card, or num_heads cannot be told). */
+ * is no head. The image and patch size that `given` states only help where tensors and card leave
+ * them open: a grid that is not square, a flat patch embedding. Errors: VITRO_E_FORMAT (no plain
+ * ViT: the text names the tensor), VITRO_E_ARG (`given` contradicts the tensors or the card, or
+ * num_heads cannot be told). */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_from_checkpoint(
     VitroConfig *out, char *note, size_t note_size, const VitroCheckpoint *ckpt,
     const VitroCard *card, const VitroConfig *given, uint32_t given_fields);
@@ -280,8 +283,8 @@ typedef struct VitroPredictor VitroPredictor;
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_create(VitroPredictor **out,
                                                               VitroModel *model, int64_t max_batch);
 VITRO_API void vitro_predictor_free(VitroPredictor *p); /* NULL is fine */
-/* images [count,C,S,S] to logits [count,K] (or features, num_classes = 0); 1 <= count <= max_batch.
- * Dropout is off. */
+/* images [count,C,height,width] to logits [count,K] (or features, num_classes = 0); 1 <= count <=
+ * max_batch. Dropout is off. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_run(VitroPredictor *p, const float *images,
                                                            int64_t count, float *logits);
 /* Softmax of n logits in double precision; probs may be logits. */

@@ -123,8 +123,9 @@ struct VitroBackendOps {
                                           VitroTensor ctx, VitroTensor lse,
                                           const VitroAttentionShape *shape);
 
-    /* patches[B,N,C*P*P] from images[B,C,S,S]: patch (i,j) is channels x rows x columns, as
-     * Conv2d's weight. Rows and columns beyond the last whole patch are dropped. */
+    /* patches[B,N,C*P*P] from images[B,C,height,width], which need not be square: patch (i,j) is
+     * channels x rows x columns, as Conv2d's weight; N counts along the rows of patches. Rows
+     * and columns beyond the last whole patch are dropped. */
     VitroStatus (*patchify)(VitroDevice *dev, VitroTensor patches, VitroTensor images,
                             int64_t patch_size);
     /* x[B,T,D]: token 0 = cls[D], token 1+i = emb[B,T-1,D]'s i; plus pos[T,D]; then dropout. */

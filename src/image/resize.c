@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+static const double PI = 3.14159265358979323846;
+
 typedef struct Filter {
     double support;
     double (*weight)(double x);
@@ -32,8 +34,36 @@ static double cubic(double x)
     return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
 }
 
-static const Filter filters[] = {
-    [VITRO_BILINEAR] = {1.0, triangle}, [VITRO_BICUBIC] = {2.0, cubic}};
+static double sinc(double x)
+{
+    x *= PI;
+    return x == 0.0 ? 1.0 : sin(x) / x;
+}
+
+static double lanczos(double x)
+{
+    return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
+}
+
+static double box(double x)
+{
+    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+}
+
+/* Pillow has the two constants in single precision. */
+static double hamming(double x)
+{
+    x = fabs(x);
+    if (x >= 1.0)
+        return 0.0;
+    return sinc(x) * ((double)0.54f + (double)0.46f * cos(x * PI));
+}
+
+static const Filter filters[] = {[VITRO_BILINEAR] = {1.0, triangle},
+                                 [VITRO_BICUBIC] = {2.0, cubic},
+                                 [VITRO_LANCZOS] = {3.0, lanczos},
+                                 [VITRO_BOX] = {0.5, box},
+                                 [VITRO_HAMMING] = {1.0, hamming}};
 
 /* The outputs [from, from + n) of `whole`, made of `size` inputs. */
 typedef struct Axis {
@@ -206,18 +236,67 @@ static VitroStatus check_plan(const VitroImage *in, const VitroResizePlan *p)
     if (p->width < 1 || p->height < 1)
         return vitro_fail(VITRO_E_ARG, "size %lld x %lld, each side must be at least 1",
                           (long long)p->width, (long long)p->height);
-    if (p->filter != VITRO_BILINEAR && p->filter != VITRO_BICUBIC)
-        return vitro_fail(VITRO_E_ARG, "filter %d is neither bilinear nor bicubic", (int)p->filter);
+    if ((int)p->filter < VITRO_BILINEAR || p->filter > VITRO_NEAREST)
+        return vitro_fail(VITRO_E_ARG, "filter %d is none of the known ones", (int)p->filter);
     return VITRO_OK;
+}
+
+/* ---- the nearest pixel ---------------------------------------------------------------------- */
+
+/* Which input each output is: ImagingScaleAffine adds the scale up, output by output. Far out,
+ * where no picture is but one that is nearly a line, a product is near enough. */
+static VitroStatus nearest_inputs(int **out, const Axis *axis)
+{
+    enum { ADDED = 1 << 20 };
+    const double scale = (double)axis->size / (double)axis->whole;
+    int *input = vitro_malloc((size_t)axis->n * sizeof(*input));
+    if (!input)
+        return VITRO_NOMEM;
+    double at = scale * 0.5;
+    if (axis->from > ADDED)
+        at += scale * (double)axis->from;
+    for (int64_t i = 0; i < axis->from && axis->from <= ADDED; i++)
+        at += scale;
+    for (int i = 0; i < axis->n; i++, at += scale)
+        input[i] = at < axis->size ? (int)at : axis->size - 1;
+    *out = input;
+    return VITRO_OK;
+}
+
+static VitroStatus resize_nearest(VitroImage *out, const VitroImage *in, const VitroBox *box,
+                                  const Axis *across, const Axis *down)
+{
+    VitroStatus st;
+    int *column = NULL, *row = NULL;
+    VitroImage image = {0};
+    const size_t channels = (size_t)in->channels;
+    VITRO_GOTO(vitro_image_alloc(&image, across->n, down->n, in->channels));
+    VITRO_GOTO(nearest_inputs(&column, across));
+    VITRO_GOTO(nearest_inputs(&row, down));
+    for (int y = 0; y < down->n; y++) {
+        const uint8_t *from = vitro_image_row(in, box->top + row[y]) + (size_t)box->left * channels;
+        uint8_t *to = vitro_image_row(&image, y);
+        for (int x = 0; x < across->n; x++)
+            memcpy(to + (size_t)x * channels, from + (size_t)column[x] * channels, channels);
+    }
+    *out = image;
+    image = (VitroImage){0};
+done:
+    vitro_free(column);
+    vitro_free(row);
+    vitro_image_deinit(&image);
+    return st;
 }
 
 VitroStatus vitro_image_resize_part(VitroImage *out, const VitroImage *in,
                                     const VitroResizePlan *plan)
 {
     VITRO_TRY(check_plan(in, plan));
-    const Filter *filter = &filters[plan->filter];
     Axis across = {plan->box.width, plan->width, plan->left, plan->part_width};
     Axis down = {plan->box.height, plan->height, plan->top, plan->part_height};
+    if (plan->filter == VITRO_NEAREST)
+        return resize_nearest(out, in, &plan->box, &across, &down);
+    const Filter *filter = &filters[plan->filter];
     VitroStatus st;
     Pass x = {0}, y = {0};
     VitroImage image = {0};

@@ -97,10 +97,10 @@ static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg,
                       .patches = vitro_config_tokens(cfg) - 1,
                       .keep = trains_body(a->mode),
                       .drop = a->drop};
-    int64_t S = cfg->img_size, D = cfg->embed_dim;
+    int64_t D = cfg->embed_dim;
     a->batch = batch;
-    a->images =
-        vitro_arena_tensor(arena, vitro_tensor4(NULL, dtype, batch, cfg->in_channels, S, S));
+    a->images = vitro_arena_tensor(arena, vitro_tensor4(NULL, dtype, batch, cfg->in_channels,
+                                                        cfg->img_height, cfg->img_width));
     vitro_embed_plan(&a->embed, &plan);
     plan.norm = vitro_plan_operand3(&plan, batch, plan.tokens, D);
     for (int l = 0; l < cfg->depth - 1; l++)

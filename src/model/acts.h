@@ -14,7 +14,7 @@ typedef struct VitroActs {
     int64_t max_batch;
     VitroDevice *dev;
     struct VitroModel *model; /* borrowed */
-    VitroTensor images;       /* [B,C,S,S] */
+    VitroTensor images;       /* [B,C,height,width] */
     VitroEmbedActs embed;
     VitroBlockActs *block; /* [depth - 1] */
     VitroLastBlockActs last;

@@ -14,6 +14,7 @@
 #define VERSION     1 /* of the card */
 #define MAX_CLASSES 10000000
 #define MAX_SIDE    16384
+#define MAX_RESIZE  1000000
 #define MAX_JSON    ((size_t)256 << 20)
 
 void vitro_card_deinit(VitroCard *card)
@@ -49,19 +50,32 @@ VitroStatus vitro_card_set_classes(VitroCard *card, const char *const *names, in
  */
 
 static const char *const act_names[] = {"none", "gelu", "gelu_tanh", "tanh"};
-static const char *const rule_names[] = {"short", "squash"};
-static const char *const filter_names[] = {"bilinear", "bicubic"};
+static const char *const rule_names[] = {"short", "squash", "long"};
+static const char *const crop_names[] = {"even", "floor"};
+static const char *const filter_names[] = {"bilinear", "bicubic", "lanczos",
+                                           "box",      "hamming", "nearest"};
+enum {
+    RULES = sizeof(rule_names) / sizeof(rule_names[0]),
+    CROPS = sizeof(crop_names) / sizeof(crop_names[0]),
+    FILTERS = sizeof(filter_names) / sizeof(filter_names[0])
+};
+
+/* One number for a square, else [height, width]. */
+static json_t *size_to_json(int height, int width)
+{
+    return height == width ? json_integer(height) : json_pack("[ii]", height, width);
+}
 
 static json_t *config_to_json(const VitroConfig *c)
 {
-    return json_pack("{si si si si si si si sf sb sf si sb sf ss sf sf sf}", /* */
-                     "img_size", c->img_size, "patch_size", c->patch_size, "in_channels",
-                     c->in_channels, "num_classes", c->num_classes, "embed_dim", c->embed_dim,
-                     "depth", c->depth, "num_heads", c->num_heads, "mlp_ratio", c->mlp_ratio,
-                     "qkv_bias", c->qkv_bias, "qk_scale", c->qk_scale, "representation_size",
-                     c->representation_size, "patch_norm", c->patch_norm, "norm_eps", c->norm_eps,
-                     "act", act_names[c->act], "drop_ratio", c->drop_ratio, "attn_drop_ratio",
-                     c->attn_drop_ratio, "drop_path_ratio", c->drop_path_ratio);
+    return json_pack("{so si si si si si si sf sb sf si sb sf ss sf sf sf}", /* */
+                     "img_size", size_to_json(c->img_height, c->img_width), "patch_size",
+                     c->patch_size, "in_channels", c->in_channels, "num_classes", c->num_classes,
+                     "embed_dim", c->embed_dim, "depth", c->depth, "num_heads", c->num_heads,
+                     "mlp_ratio", c->mlp_ratio, "qkv_bias", c->qkv_bias, "qk_scale", c->qk_scale,
+                     "representation_size", c->representation_size, "patch_norm", c->patch_norm,
+                     "norm_eps", c->norm_eps, "act", act_names[c->act], "drop_ratio", c->drop_ratio,
+                     "attn_drop_ratio", c->attn_drop_ratio, "drop_path_ratio", c->drop_path_ratio);
 }
 
 /* The double with the fewest digits that still rounds to the float: 0.13, not 0.12999999523162842.
@@ -85,10 +99,20 @@ static json_t *floats_to_json(const float *values, int count)
     return array;
 }
 
+/* "squash" took a number once that meant nothing: a size is two there. */
+static json_t *resize_to_json(const VitroTransform *t)
+{
+    if (t->rule == VITRO_RESIZE_SHORT)
+        return size_to_json(t->resize_height, t->resize_width);
+    return json_pack("[ii]", t->resize_height ? t->resize_height : t->height,
+                     t->resize_width ? t->resize_width : t->width);
+}
+
 static json_t *transform_to_json(const VitroTransform *t)
 {
-    return json_pack("{si si si ss si ss sb sb so so}", "width", t->width, "height", t->height,
-                     "channels", t->channels, "rule", rule_names[t->rule], "resize", t->resize,
+    return json_pack("{si si si ss so sf ss ss sb sb so so}", "width", t->width, "height",
+                     t->height, "channels", t->channels, "rule", rule_names[t->rule], "resize",
+                     resize_to_json(t), "crop_pct", t->crop_pct, "crop", crop_names[t->crop],
                      "interpolation", filter_names[t->filter], "keep_exact", t->keep_exact, "exif",
                      t->exif, "mean", floats_to_json(t->mean, t->channels), "std",
                      floats_to_json(t->std, t->channels));
@@ -186,6 +210,31 @@ static VitroStatus read_int(json_t *object, const char *key, int64_t low, int64_
     return VITRO_OK;
 }
 
+/* One number, or [height, width]. */
+static VitroStatus read_size(json_t *object, const char *key, int64_t low, int64_t high,
+                             int *height, int *width, bool *present)
+{
+    json_t *v = json_object_get(object, key);
+    if (!json_is_array(v)) {
+        VITRO_TRY(read_int(object, key, low, high, height, present));
+        *width = *height;
+        return VITRO_OK;
+    }
+    int *side[2] = {height, width};
+    *present = true;
+    for (size_t i = 0; i < 2; i++) {
+        json_t *e = json_array_get(v, i);
+        if (json_array_size(v) != 2 || !json_is_integer(e) || json_integer_value(e) < low ||
+            json_integer_value(e) > high)
+            return vitro_fail(VITRO_E_FORMAT,
+                              "\"%s\" is neither an integer in %lld..%lld nor two of them, "
+                              "[height, width]",
+                              key, (long long)low, (long long)high);
+        *side[i] = (int)json_integer_value(e);
+    }
+    return VITRO_OK;
+}
+
 static VitroStatus read_real(json_t *object, const char *key, double *out, bool *present)
 {
     json_t *v = json_object_get(object, key);
@@ -239,8 +288,7 @@ static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
         const char *key;
         int *field;
         uint32_t bit;
-    } ints[] = {{"img_size", &c->img_size, VITRO_CFG_IMG_SIZE},
-                {"patch_size", &c->patch_size, VITRO_CFG_PATCH_SIZE},
+    } ints[] = {{"patch_size", &c->patch_size, VITRO_CFG_PATCH_SIZE},
                 {"in_channels", &c->in_channels, VITRO_CFG_IN_CHANNELS},
                 {"num_classes", &c->num_classes, VITRO_CFG_NUM_CLASSES},
                 {"embed_dim", &c->embed_dim, VITRO_CFG_EMBED_DIM},
@@ -263,6 +311,8 @@ static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
         uint32_t bit;
     } bools[] = {{"qkv_bias", &c->qkv_bias, VITRO_CFG_QKV_BIAS},
                  {"patch_norm", &c->patch_norm, VITRO_CFG_PATCH_NORM}};
+    VITRO_TRY(read_size(object, "img_size", 0, INT_MAX, &c->img_height, &c->img_width, &has));
+    *known |= has ? VITRO_CFG_IMG_SIZE : 0;
     for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
         VITRO_TRY(read_int(object, ints[i].key, 0, INT_MAX, ints[i].field, &has));
         *known |= has ? ints[i].bit : 0;
@@ -302,7 +352,7 @@ static VitroStatus read_floats(json_t *object, const char *key, float *out, int 
 static VitroStatus read_transform(VitroTransform *t, json_t *object)
 {
     bool has, all = true;
-    int rule = 0, filter = 0;
+    int rule = 0, filter = 0, crop = 0;
     if (!json_is_object(object))
         return vitro_fail(VITRO_E_FORMAT, "\"transform\" is not an object");
     *t = (VitroTransform){0};
@@ -312,17 +362,26 @@ static VitroStatus read_transform(VitroTransform *t, json_t *object)
     all &= has;
     VITRO_TRY(read_int(object, "channels", 1, VITRO_MAX_CHANNELS, &t->channels, &has));
     all &= has && t->channels != 2;
-    VITRO_TRY(read_name(object, "rule", rule_names, 2, &rule, &has));
+    VITRO_TRY(read_name(object, "rule", rule_names, RULES, &rule, &has));
     all &= has;
     t->rule = (VitroResizeRule)rule;
-    VITRO_TRY(read_int(object, "resize", 0, MAX_SIDE, &t->resize, &has));
-    all &= has && (t->rule != VITRO_RESIZE_SHORT || t->resize > 0);
-    VITRO_TRY(read_name(object, "interpolation", filter_names, 2, &filter, &has));
+    VITRO_TRY(
+        read_size(object, "resize", 0, MAX_RESIZE, &t->resize_height, &t->resize_width, &has));
+    if (t->rule == VITRO_RESIZE_SHORT)
+        all &= has && t->resize_height > 0 && t->resize_width > 0;
+    else if (!json_is_array(json_object_get(object, "resize")))
+        t->resize_height = t->resize_width = 0;
+    VITRO_TRY(read_name(object, "interpolation", filter_names, FILTERS, &filter, &has));
     all &= has;
     t->filter = (VitroFilter)filter;
     if (!all)
         return vitro_fail(VITRO_E_FORMAT, "\"transform\" lacks width, height, channels (1 or 3), "
                                           "rule, resize or interpolation");
+    VITRO_TRY(read_real(object, "crop_pct", &t->crop_pct, &has));
+    if (!(t->crop_pct >= 0 && t->crop_pct <= 1))
+        return vitro_fail(VITRO_E_FORMAT, "\"crop_pct\" is %g, not in [0, 1]", t->crop_pct);
+    VITRO_TRY(read_name(object, "crop", crop_names, CROPS, &crop, &has));
+    t->crop = (VitroCropRule)crop;
     VITRO_TRY(read_bool(object, "keep_exact", &t->keep_exact, &has));
     VITRO_TRY(read_bool(object, "exif", &t->exif, &has));
     VITRO_TRY(read_floats(object, "mean", t->mean, t->channels, false));
@@ -382,9 +441,11 @@ static VitroStatus check_parts(const VitroCard *card)
     const VitroConfig *c = &card->config;
     const VitroTransform *t = &card->transform;
     if (card->has_transform && (card->config_known & VITRO_CFG_IMG_SIZE) &&
-        (t->width != c->img_size || t->height != c->img_size))
-        return vitro_fail(VITRO_E_FORMAT, "the transform makes %dx%d pictures, img_size is %d",
-                          t->width, t->height, c->img_size);
+        (t->width != c->img_width || t->height != c->img_height))
+        return vitro_fail(VITRO_E_FORMAT,
+                          "the transform makes pictures of %dx%d (height x width), img_size is "
+                          "%dx%d",
+                          t->height, t->width, c->img_height, c->img_width);
     if (card->has_transform && (card->config_known & VITRO_CFG_IN_CHANNELS) &&
         t->channels != c->in_channels)
         return vitro_fail(VITRO_E_FORMAT, "the transform makes %d channels, in_channels is %d",

@@ -11,7 +11,7 @@
 
 typedef struct Preset {
     const char *name;
-    int img_size, patch_size, in_channels, num_classes;
+    int side, patch_size, in_channels, num_classes;
     int embed_dim, depth, num_heads;
     bool has_logits;
 } Preset;
@@ -46,7 +46,8 @@ const char *vitro_preset_name(int i)
 
 static VitroConfig preset_config(const Preset *p)
 {
-    return (VitroConfig){.img_size = p->img_size,
+    return (VitroConfig){.img_height = p->side,
+                         .img_width = p->side,
                          .patch_size = p->patch_size,
                          .in_channels = p->in_channels,
                          .num_classes = p->num_classes,
@@ -89,7 +90,8 @@ void vitro_config_apply(VitroConfig *cfg, const VitroConfig *from, uint32_t fiel
 #define APPLY(bit, field)                                                                          \
     if (fields & (bit))                                                                            \
     cfg->field = from->field
-    APPLY(VITRO_CFG_IMG_SIZE, img_size);
+    APPLY(VITRO_CFG_IMG_SIZE, img_height);
+    APPLY(VITRO_CFG_IMG_SIZE, img_width);
     APPLY(VITRO_CFG_PATCH_SIZE, patch_size);
     APPLY(VITRO_CFG_IN_CHANNELS, in_channels);
     APPLY(VITRO_CFG_NUM_CLASSES, num_classes);
@@ -127,7 +129,7 @@ static VitroStatus check_ratio(const char *name, double value)
 /* So many operations for one image that their number would not fit 64 bits for a batch of them. */
 static VitroStatus check_work(const VitroConfig *cfg)
 {
-    double side = cfg->img_size / cfg->patch_size, T = side * side + 1, D = cfg->embed_dim;
+    double T = (double)vitro_config_tokens(cfg), D = cfg->embed_dim;
     double per_block = T * D * (4 * D + 2 * (double)vitro_config_mlp_width(cfg)) + 2 * T * T * D;
     double patches = T * D * cfg->in_channels * cfg->patch_size * cfg->patch_size;
     double work = cfg->depth * per_block + patches;
@@ -141,8 +143,10 @@ static VitroStatus check_work(const VitroConfig *cfg)
 
 VitroStatus vitro_config_validate(const VitroConfig *cfg)
 {
-    VITRO_TRY(check_int("img_size", cfg->img_size, 1, 16384));
-    VITRO_TRY(check_int("patch_size", cfg->patch_size, 1, cfg->img_size));
+    VITRO_TRY(check_int("img_height", cfg->img_height, 1, 16384));
+    VITRO_TRY(check_int("img_width", cfg->img_width, 1, 16384));
+    VITRO_TRY(check_int("patch_size", cfg->patch_size, 1,
+                        cfg->img_height < cfg->img_width ? cfg->img_height : cfg->img_width));
     VITRO_TRY(check_int("in_channels", cfg->in_channels, 1, 1024));
     VITRO_TRY(check_int("num_classes", cfg->num_classes, 0, 10000000));
     VITRO_TRY(check_int("embed_dim", cfg->embed_dim, 1, 65536));
@@ -170,8 +174,7 @@ VitroStatus vitro_config_validate(const VitroConfig *cfg)
 
 static int64_t patches_of(const VitroConfig *cfg)
 {
-    int64_t side = cfg->img_size / cfg->patch_size;
-    return side * side;
+    return (int64_t)(cfg->img_height / cfg->patch_size) * (cfg->img_width / cfg->patch_size);
 }
 
 int64_t vitro_config_tokens(const VitroConfig *cfg)

@@ -124,16 +124,18 @@ static const char *const field_names[] = {
 
 enum {
     FIELD_COUNT = sizeof(field_names) / sizeof(field_names[0]),
-    /* dropout is a choice of the training at hand: no contradiction with how the file was trained
-     */
-    FREE_FIELDS = VITRO_CFG_DROP_RATIO | VITRO_CFG_ATTN_DROP_RATIO | VITRO_CFG_DROP_PATH_RATIO
+    /* dropout is a choice of the training at hand: no contradiction with how the file was trained;
+     * what is said of the image's size is held against the grid */
+    FREE_FIELDS = VITRO_CFG_DROP_RATIO | VITRO_CFG_ATTN_DROP_RATIO | VITRO_CFG_DROP_PATH_RATIO |
+                  VITRO_CFG_IMG_SIZE,
+    /* What may be given to be made so (vitro_checkpoint_set_size). Until then it helps where the
+     * file leaves a question. */
+    SIZE_FIELDS = VITRO_CFG_IMG_SIZE | VITRO_CFG_PATCH_SIZE
 };
 
 static double field_value(const VitroConfig *c, uint32_t bit)
 {
     switch (bit) {
-    case VITRO_CFG_IMG_SIZE:
-        return c->img_size;
     case VITRO_CFG_PATCH_SIZE:
         return c->patch_size;
     case VITRO_CFG_IN_CHANNELS:
@@ -199,14 +201,57 @@ static VitroStatus check_claims(const VitroConfig *cfg, uint32_t facts, const Vi
     return VITRO_OK;
 }
 
-/* Patch size, channels and image side: what a flat patch embedding hides is taken from the claims.
- */
-static VitroStatus solve_geometry(VitroConfig *cfg, uint32_t known, const Shapes *s)
+/* Whether an image of cfg's size has as many patches. */
+static bool has_patches(const VitroConfig *cfg, int64_t patches)
+{
+    int64_t P = cfg->patch_size;
+    return (cfg->img_height / P) * (cfg->img_width / P) == patches;
+}
+
+/* The image's size, which the tensors show but for remainders if the grid is square. */
+static VitroStatus solve_size(VitroConfig *cfg, uint32_t carded, const VitroConfig *given,
+                              uint32_t given_fields, int64_t patches)
+{
+    VitroConfig wish = *cfg;
+    wish.img_height = given->img_height;
+    wish.img_width = given->img_width;
+    bool wished = (given_fields & VITRO_CFG_IMG_SIZE) && has_patches(&wish, patches);
+    int64_t side = whole_root(patches);
+    if (carded & VITRO_CFG_IMG_SIZE) {
+        if (has_patches(cfg, patches))
+            return VITRO_OK;
+        return vitro_fail(VITRO_E_ARG,
+                          "img_size is in the file's metadata %dx%d, with a grid of %dx%d patches, "
+                          "but its pos_embed is for %" PRId64 " patches",
+                          cfg->img_height, cfg->img_width, cfg->img_height / cfg->patch_size,
+                          cfg->img_width / cfg->patch_size, patches);
+    }
+    /* A square number of patches is taken for a square, unless another one is given. */
+    if (wished && (side < 1 || given->img_height == given->img_width)) {
+        *cfg = wish;
+        return VITRO_OK;
+    }
+    if (side < 1)
+        return vitro_fail(VITRO_E_ARG,
+                          "pos_embed is for %" PRId64 " patches, which is no square number: state "
+                          "the picture's height and width in the file, --img-size HxW",
+                          patches);
+    cfg->img_height = cfg->img_width = (int)(side * cfg->patch_size);
+    return VITRO_OK;
+}
+
+/* Patch size, channels and image size: what a flat patch embedding hides is taken from the card, or
+ * from what is given. */
+static VitroStatus solve_geometry(VitroConfig *cfg, const Shapes *s, uint32_t carded,
+                                  const VitroConfig *given, uint32_t given_fields)
 {
     int64_t C = s->C, P = s->P;
+    uint32_t known = carded | given_fields;
     if (!P) {
-        if (known & VITRO_CFG_PATCH_SIZE)
+        if (carded & VITRO_CFG_PATCH_SIZE)
             P = cfg->patch_size;
+        else if (given_fields & VITRO_CFG_PATCH_SIZE)
+            P = given->patch_size;
         C = known & VITRO_CFG_IN_CHANNELS ? cfg->in_channels : P ? s->patch_elements / (P * P) : 3;
         if (!P)
             P = C > 0 ? whole_root(s->patch_elements / C) : -1;
@@ -216,23 +261,9 @@ static VitroStatus solve_geometry(VitroConfig *cfg, uint32_t known, const Shapes
                               " elements a patch: state --patch-size and --in-channels",
                               s->patch_elements);
     }
-    int64_t side = whole_root(s->tokens - 1);
-    if (side < 1)
-        return vitro_fail(VITRO_E_UNSUPPORTED,
-                          "pos_embed has %" PRId64 " tokens: one class token and a square number "
-                          "of patches were expected",
-                          s->tokens);
     cfg->in_channels = (int)C;
     cfg->patch_size = (int)P;
-    if (!(known & VITRO_CFG_IMG_SIZE))
-        cfg->img_size = (int)(side * P);
-    if (cfg->img_size / P != side)
-        return vitro_fail(VITRO_E_ARG,
-                          "img_size %d gives a grid of %d x %d patches, but the file's pos_embed "
-                          "is for %" PRId64 " x %" PRId64,
-                          cfg->img_size, (int)(cfg->img_size / P), (int)(cfg->img_size / P), side,
-                          side);
-    return VITRO_OK;
+    return solve_size(cfg, carded, given, given_fields, s->tokens - 1);
 }
 
 static int preset_heads(const VitroConfig *cfg)
@@ -279,7 +310,7 @@ static VitroStatus combine(VitroConfig *cfg, char *note, size_t note_size, const
     if (family)
         cfg->norm_eps = family->norm_eps;
     vitro_config_apply(cfg, &card->config, carded);
-    vitro_config_apply(cfg, given, given_fields);
+    vitro_config_apply(cfg, given, given_fields & ~(uint32_t)SIZE_FIELDS);
     if (s->D > 65536 || s->depth > 1024 || s->mlp_width > 1048576 || s->K > 10000000 ||
         s->R > 1000000)
         return vitro_fail(VITRO_E_FORMAT, "a model this large is beyond what a ViT can be here");
@@ -290,7 +321,8 @@ static VitroStatus combine(VitroConfig *cfg, char *note, size_t note_size, const
     cfg->qkv_bias = s->qkv_bias;
     cfg->representation_size = (int)s->R;
     cfg->patch_norm = s->patch_norm;
-    VITRO_TRY(solve_geometry(cfg, carded | given_fields, s));
+    VITRO_TRY(solve_geometry(cfg, s, carded, given, given_fields));
+    given_fields &= ~(uint32_t)SIZE_FIELDS;
     facts |= VITRO_CFG_PATCH_SIZE | VITRO_CFG_IN_CHANNELS;
     VITRO_TRY(check_claims(cfg, facts, &card->config, carded, "is in the file's metadata",
                            "in its tensors it is"));

@@ -33,7 +33,7 @@ struct VitroPredictor {
     VitroActs *acts;
 };
 
-/* images [B,C,S,S] are in a->images, B = a->batch -> a->out [B,K]. */
+/* images [B,C,height,width] are in a->images, B = a->batch -> a->out [B,K]. */
 VitroStatus vitro_model_forward(const VitroModel *m, VitroActs *a);
 /* From a->dout [B,K]: grad += for every parameter that `a->mode` trains. The forward pass of the
  * same batch must have come before. */

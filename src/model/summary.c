@@ -74,8 +74,9 @@ static void norm(const Walk *w, const char *name, const VitroLayerNormParams *p,
 
 static void embed_layers(const Walk *w, const VitroEmbedParams *p)
 {
-    int64_t side = w->cfg->img_size / w->cfg->patch_size, N = side * side;
-    Shape map = {4, {w->B, w->D, side, side}}, cls = {3, {w->B, 1, w->D}};
+    int64_t P = w->cfg->patch_size, down = w->cfg->img_height / P, across = w->cfg->img_width / P;
+    int64_t N = down * across;
+    Shape map = {4, {w->B, w->D, down, across}}, cls = {3, {w->B, 1, w->D}};
     VitroFlops conv = {.conv = w->B * N * vitro_tensor_count(&p->proj.w)};
     tell(w, VITRO_LAYER_CONV, "patch_embed.proj", map, weight_params(&p->proj), conv);
     if (w->cfg->patch_norm)

@@ -16,7 +16,8 @@ typedef struct VitroEmbedParams {
 } VitroEmbedParams;
 
 typedef struct VitroEmbedActs {
-    VitroTensor images;      /* [B,C,S,S] borrowed; patches are cut from them again in backward */
+    VitroTensor
+        images; /* [B,C,height,width] borrowed; patches are cut from them again in backward */
     VitroTensor patches;     /* [B,N,C*P*P] */
     VitroLinearActs proj;    /* out [B,N,D]; kept where patch_norm needs it */
     VitroLayerNormActs norm; /* out [B,N,D]; absent unless patch_norm */
@@ -33,7 +34,7 @@ typedef struct VitroEmbedScratch {
 
 void vitro_embed_plan(VitroEmbedActs *a, VitroPlan *plan);
 void vitro_embed_plan_scratch(VitroEmbedScratch *s, VitroPlan *plan);
-/* images [B,C,S,S] -> a->out */
+/* images [B,C,height,width] -> a->out */
 VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const VitroEmbedParams *p,
                                 const VitroConfig *cfg, VitroTensor images);
 /* dx [B,T,D], the gradient of a->out. */

@@ -41,7 +41,7 @@ static VitroConfig tiny_config(int channels, int classes)
 {
     VitroConfig c;
     REQUIRE(vitro_config_preset(&c, "vit_tiny_patch4_32") == VITRO_OK);
-    c.img_size = 16;
+    c.img_height = c.img_width = 16;
     c.patch_size = 8;
     c.in_channels = channels;
     c.num_classes = classes;
@@ -78,7 +78,8 @@ static void write_model(const char *name, VitroConfig config, bool with_card, bo
     REQUIRE(vitro_device_open(&dev, &options) == VITRO_OK);
     REQUIRE(vitro_model_create(&model, dev, &config) == VITRO_OK);
     fill(model, spoil);
-    card.transform = vitro_transform_default(config.img_size, config.in_channels);
+    card.transform =
+        vitro_transform_default(config.img_height, config.img_width, config.in_channels);
     card.has_transform = true;
     if (config.num_classes == 3)
         REQUIRE(vitro_card_set_classes(&card, classes, 3) == VITRO_OK);
@@ -229,7 +230,7 @@ int main(int argc, char **argv)
     write_model("wide.pth", wide, true, false);
     write_model("nan.pth", tiny_config(3, 3), true, true);
     VitroConfig cifar = tiny_config(3, 10);
-    cifar.img_size = 32;
+    cifar.img_height = cifar.img_width = 32;
     write_model("cifar.pth", cifar, true, false);
     write_foreign();
     write_pictures();

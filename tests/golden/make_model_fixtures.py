@@ -5,10 +5,10 @@ weights, an input, its output, its loss and the gradient of every parameter, by 
 
 The model is the oracle's, $VITRO_SHARED/reference/vit_model.py, evaluated in float64 from weights
 that are float32, so that the limits of the test measure Vitro's rounding alone. test_golden.c reads:
-  config  float64: img_size patch_size in_channels num_classes embed_dim depth num_heads mlp_ratio
+  config  float64: img_size (the height) patch_size in_channels num_classes embed_dim depth num_heads mlp_ratio
           qkv_bias qk_scale representation_size patch_norm norm_eps act(1 gelu, 2 gelu_tanh) smoothing
   w.NAME  the parameter      g.NAME  its gradient
-  input   [B,C,S,S]          output  [B,K] float64
+  input   [B,C,height,width] output  [B,K] float64
   loss, labels               or dout [B,K], the output's gradient, where num_classes is 0
 """
 import json
@@ -52,22 +52,27 @@ def save(name, tensors):
 def case(name, seed, batch, img_size, patch_size, embed_dim, depth, num_heads, mlp_ratio,
          in_channels=3, num_classes=7, qkv_bias=True, qk_scale=0.0, representation_size=0,
          patch_norm=False, eps=1e-6, act="gelu", smoothing=0.0):
+    height, width = img_size if isinstance(img_size, tuple) else (img_size, img_size)
     torch.manual_seed(seed)
     norm = partial(nn.LayerNorm, eps=eps)
     model = VisionTransformer(
-        img_size=img_size, patch_size=patch_size, in_channels=in_channels, num_classes=num_classes,
+        img_size=height, patch_size=patch_size, in_channels=in_channels, num_classes=num_classes,
         embed_dim=embed_dim, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio,
         qkv_bias=qkv_bias, qk_scale=qk_scale or None,
         representation_size=representation_size or None, norm_layer=norm,
         act_layer=partial(nn.GELU, approximate="tanh") if act == "gelu_tanh" else nn.GELU)
     if patch_norm:
         model.patch_embed.norm = norm(embed_dim)
+    if height != width:
+        model.patch_embed.img_size = (height, width)
+        tokens = (height // patch_size) * (width // patch_size) + 1
+        model.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
     with torch.no_grad():
         for p in model.parameters():  # far from the start of training: every term counts
             p.add_(torch.randn(p.shape) * 0.2)
-    images = torch.rand(batch, in_channels, img_size, img_size) * 2 - 1
+    images = torch.rand(batch, in_channels, height, width) * 2 - 1
     out = {"config": np.array([
-        img_size, patch_size, in_channels, num_classes, embed_dim, depth, num_heads, mlp_ratio,
+        height, patch_size, in_channels, num_classes, embed_dim, depth, num_heads, mlp_ratio,
         qkv_bias, qk_scale, representation_size, patch_norm, eps, 2 if act == "gelu_tanh" else 1,
         smoothing], dtype=np.float64), "input": images}
     for key, p in model.named_parameters():
@@ -110,3 +115,6 @@ case("even", 7, batch=2, img_size=8, patch_size=4, embed_dim=16, depth=2, num_he
 # A one-token image: patch and picture are the same.
 case("one_patch", 8, batch=2, img_size=5, patch_size=5, embed_dim=8, depth=1, num_heads=2,
      mlp_ratio=4.0, num_classes=3)
+# Not square, with remainders in both directions: 2 x 4 patches.
+case("wide", 9, batch=2, img_size=(9, 17), patch_size=4, embed_dim=12, depth=2, num_heads=2,
+     mlp_ratio=2.0, num_classes=3)

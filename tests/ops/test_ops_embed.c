@@ -20,10 +20,10 @@ static VitroDropout make_dropout(VtCase *c, int s, bool on)
         .ratio = 0.1, .site = 1, .state = vt_raw(c, s, &drop_state, sizeof drop_state)};
 }
 
-static void patchify(VtCase *c, int64_t B, int64_t C, int64_t S, int64_t P)
+static void patchify(VtCase *c, int64_t B, int64_t C, int64_t height, int64_t width, int64_t P)
 {
-    int64_t N = (S / P) * (S / P);
-    VtTensor *images = vt_input(c, "images", 4, (int64_t[]){B, C, S, S});
+    int64_t N = (height / P) * (width / P);
+    VtTensor *images = vt_input(c, "images", 4, (int64_t[]){B, C, height, width});
     VtTensor *patches = vt_output(c, "patches", 3, (int64_t[]){B, N, C * P * P});
     for (int s = 0; s < VT_SIDES; s++)
         vt_ok(c, c->dev[s]->ops->patchify(c->dev[s], patches->t[s], images->t[s], P));
@@ -106,15 +106,16 @@ static void cases_of_tokens(VtCase *c, int64_t B, int64_t T, int64_t D)
 
 static void cases(VtCase *c)
 {
-    static const int64_t images[][4] = {/* B, C, S, P; some with pixels left over */
-                                        {1, 3, 16, 16}, {1, 1, 1, 1},   {2, 1, 28, 7},
-                                        {3, 2, 9, 4},   {1, 3, 35, 16}, {2, 3, 32, 8},
-                                        {1, 4, 5, 1},   {2, 3, 45, 14}, {1, 3, 224, 16}};
+    static const int64_t images[][5] = {
+        /* B, C, height, width, P; some with pixels left over */
+        {1, 3, 16, 16, 16}, {1, 1, 1, 1, 1},   {2, 1, 28, 28, 7},    {3, 2, 9, 9, 4},
+        {1, 3, 35, 35, 16}, {2, 3, 32, 32, 8}, {1, 4, 5, 5, 1},      {2, 3, 45, 45, 14},
+        {2, 3, 9, 17, 4},   {2, 1, 21, 7, 7},  {1, 3, 224, 224, 16}, {2, 3, 16, 48, 16}};
     for (size_t i = 0; i < sizeof images / sizeof images[0]; i++) {
         const int64_t *z = images[i];
-        if (vt_begin(c, "patchify B=%d C=%d S=%d P=%d", (int)z[0], (int)z[1], (int)z[2],
-                     (int)z[3])) {
-            patchify(c, z[0], z[1], z[2], z[3]);
+        if (vt_begin(c, "patchify B=%d C=%d %dx%d P=%d", (int)z[0], (int)z[1], (int)z[2], (int)z[3],
+                     (int)z[4])) {
+            patchify(c, z[0], z[1], z[2], z[3], z[4]);
             vt_end(c);
         }
     }

@@ -57,8 +57,8 @@ static void do_pixels(const char *line)
                &at) < 6 ||
         !at)
         return;
-    VitroTransform t = vitro_transform_default(224, channels);
-    t.width = w, t.height = h, t.resize = resize;
+    VitroTransform t = vitro_transform_default(224, 224, channels);
+    t.width = w, t.height = h, t.resize_height = t.resize_width = resize;
     t.rule = (VitroResizeRule)rule, t.filter = (VitroFilter)filter;
     VitroImage image = {0}, out = {0};
     VitroStatus st = vitro_image_read(&image, line + at, channels, false);

@@ -72,9 +72,11 @@ static void doubles(const Run *r, const char *name, double *out, int64_t count)
 static VitroConfig read_config(Run *r)
 {
     double c[15];
+    const int64_t *image = vitro_checkpoint_info(r->ckpt, tensor_index(r, "", "input"))->dim;
     doubles(r, "config", c, 15);
     r->smoothing = c[14];
-    return (VitroConfig){.img_size = (int)c[0],
+    return (VitroConfig){.img_height = (int)image[2],
+                         .img_width = (int)image[3],
                          .patch_size = (int)c[1],
                          .in_channels = (int)c[2],
                          .num_classes = (int)c[3],
@@ -240,8 +242,9 @@ static void replay(void **state)
 
 int main(void)
 {
-    static const char *files[] = {"remainder", "pre_logits",    "qk_scale", "patch_norm",
-                                  "features",  "tanh_features", "even",     "one_patch"};
+    static const char *files[] = {"remainder",  "pre_logits", "qk_scale",
+                                  "patch_norm", "features",   "tanh_features",
+                                  "even",       "one_patch",  "wide"};
     enum { FILES = sizeof(files) / sizeof(files[0]), MAX = FILES * 8 };
     static Run runs[MAX];
     static char names[MAX][64];

@@ -15,7 +15,8 @@
 
 enum { B = 3 };
 
-static const VitroConfig base_config = {.img_size = 12,
+static const VitroConfig base_config = {.img_height = 12,
+                                        .img_width = 12,
                                         .patch_size = 4,
                                         .in_channels = 2,
                                         .num_classes = 5,
@@ -270,7 +271,7 @@ static void one_block(void **state)
     each_device(&cfg);
     cfg.drop_ratio = 0.2;
     cfg.attn_drop_ratio = 0.2;
-    cfg.img_size = 4; /* one patch: two tokens */
+    cfg.img_height = cfg.img_width = 4; /* one patch: two tokens */
     each_device(&cfg);
 }
 

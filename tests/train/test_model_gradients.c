@@ -24,7 +24,8 @@ typedef struct Fixture {
     int64_t B;
 } Fixture;
 
-static const VitroConfig base_config = {.img_size = 7, /* a remainder of 1 pixel */
+static const VitroConfig base_config = {.img_height = 7, /* a remainder of 1 pixel */
+                                        .img_width = 7,
                                         .patch_size = 3,
                                         .in_channels = 2,
                                         .num_classes = 3,
@@ -171,6 +172,15 @@ static void no_head(void **state)
     run(&cfg, VITRO_MODE_TRAIN);
 }
 
+static void no_square(void **state)
+{
+    (void)state;
+    VitroConfig cfg = base_config;
+    cfg.img_height = 3; /* 1 x 3 patches */
+    cfg.img_width = 11;
+    run(&cfg, VITRO_MODE_TRAIN);
+}
+
 static void frozen(void **state)
 {
     (void)state;
@@ -211,11 +221,9 @@ static void batches_and_modes_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain),
-        cmocka_unit_test(every_option),
-        cmocka_unit_test(no_head),
-        cmocka_unit_test(frozen),
-        cmocka_unit_test(batches_and_modes_agree),
+        cmocka_unit_test(plain),   cmocka_unit_test(every_option),
+        cmocka_unit_test(no_head), cmocka_unit_test(no_square),
+        cmocka_unit_test(frozen),  cmocka_unit_test(batches_and_modes_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,7 @@ static void open_rig(Rig *r, const char *backend)
     VitroDeviceOptions options = {.name = backend, .threads = 1};
     assert_int_equal(vitro_device_open(&r->dev, &options), VITRO_OK);
     assert_int_equal(vitro_config_preset(&cfg, "vit_tiny_patch16_224"), VITRO_OK);
-    cfg.img_size = S;
+    cfg.img_height = cfg.img_width = S;
     cfg.patch_size = P;
     cfg.num_classes = K;
     cfg.embed_dim = D;

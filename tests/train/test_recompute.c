@@ -15,7 +15,8 @@
 
 enum { BATCH = 4, STEPS = 7 };
 
-static const VitroConfig base_config = {.img_size = 12,
+static const VitroConfig base_config = {.img_height = 12,
+                                        .img_width = 12,
                                         .patch_size = 4,
                                         .in_channels = 2,
                                         .num_classes = 5,
@@ -86,7 +87,7 @@ static void compare(const Run *a, const Run *b, int step, bool gradients)
 /* Batches of BATCH and of fewer pictures. */
 static void train(const VitroConfig *cfg, bool gradients, Run *a, Run *b)
 {
-    int64_t pixels = (int64_t)cfg->in_channels * cfg->img_size * cfg->img_size;
+    int64_t pixels = (int64_t)cfg->in_channels * cfg->img_height * cfg->img_width;
     float *images = vitro_calloc((size_t)(BATCH * pixels), sizeof(float));
     assert_non_null(images);
     VitroRng rng = vitro_rng(5, VITRO_RNG_INIT, 0, 0);
@@ -183,12 +184,12 @@ static void every_geometry(void **state)
     cfg.representation_size = 7;
     cfg.act = VITRO_ACT_GELU_TANH;
     same_bits(&cfg, &o);
-    cfg.mlp_ratio = 0.3; /* the MLP is narrower than the tokens */
-    cfg.img_size = 14;   /* no multiple of the patch */
+    cfg.mlp_ratio = 0.3;                 /* the MLP is narrower than the tokens */
+    cfg.img_height = cfg.img_width = 14; /* no multiple of the patch */
     cfg.drop_ratio = 0.3;
     same_bits(&cfg, &o);
     cfg = base_config;
-    cfg.img_size = 5; /* one patch: two tokens */
+    cfg.img_height = cfg.img_width = 5; /* one patch: two tokens */
     cfg.embed_dim = 7;
     cfg.num_heads = 1;
     cfg.drop_path_ratio = 0.3;

@@ -14,7 +14,7 @@ static VitroConfig small_config(void)
 {
     VitroConfig cfg;
     assert_int_equal(vitro_config_preset(&cfg, "vit_tiny_patch16_224"), VITRO_OK);
-    cfg.img_size = SIDE;
+    cfg.img_height = cfg.img_width = SIDE;
     cfg.patch_size = 4;
     cfg.in_channels = CHANNELS;
     cfg.num_classes = CLASSES;

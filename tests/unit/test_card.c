@@ -49,7 +49,8 @@ static int tear_down(void **state)
 
 static VitroConfig small_config(void)
 {
-    return (VitroConfig){.img_size = 11,
+    return (VitroConfig){.img_height = 11,
+                         .img_width = 11,
                          .patch_size = 3,
                          .in_channels = 1,
                          .num_classes = 2,
@@ -92,7 +93,8 @@ static void expect_equal_transforms(const VitroTransform *a, const VitroTransfor
     assert_int_equal(a->height, b->height);
     assert_int_equal(a->channels, b->channels);
     assert_int_equal(a->rule, b->rule);
-    assert_int_equal(a->resize, b->resize);
+    assert_int_equal(a->resize_height, b->resize_height);
+    assert_int_equal(a->resize_width, b->resize_width);
     assert_int_equal(a->filter, b->filter);
     assert_int_equal(a->keep_exact, b->keep_exact);
     assert_int_equal(a->exif, b->exif);
@@ -109,7 +111,8 @@ static void round_trip(const char *name, VitroCheckpointFormat format)
                                     .height = 11,
                                     .channels = 1,
                                     .rule = VITRO_RESIZE_SHORT,
-                                    .resize = 12,
+                                    .resize_height = 12,
+                                    .resize_width = 12,
                                     .filter = VITRO_BICUBIC,
                                     .keep_exact = true,
                                     .mean = {0.1307f},
@@ -129,7 +132,7 @@ static void round_trip(const char *name, VitroCheckpointFormat format)
     assert_string_equal(read.class_names[0], classes[0]);
     ok(vitro_config_from_checkpoint(&seen, note, sizeof(note), ckpt, &read, NULL, 0));
     assert_string_equal(note, "");
-    assert_int_equal(seen.img_size, 11);
+    assert_int_equal(seen.img_height, 11);
     assert_int_equal(seen.num_heads, 5);
     assert_int_equal(vitro_config_mlp_width(&seen), 27);
     assert_true(seen.norm_eps == 1e-5 && seen.qk_scale == 0.3 && seen.drop_path_ratio == 0.1);
@@ -282,7 +285,7 @@ static void contradictions_are_refused(void **state)
     given.num_heads = 2;
     given.depth = 3;
     given.norm_eps = 1e-3;
-    given.img_size = 12;
+    given.img_height = given.img_width = 12;
     /* tensors against the card */
     assert_int_equal(infer(&out, "{\"config\": {\"depth\": 3, \"num_heads\": 5}}", &cfg, NULL, 0),
                      VITRO_E_ARG);
@@ -309,7 +312,7 @@ static void contradictions_are_refused(void **state)
                      VITRO_OK);
     assert_int_equal(out.num_heads, 2);
     assert_true(out.norm_eps == 1e-3);
-    assert_int_equal(out.img_size, 9); /* the remainder leaves no trace in the tensors */
+    assert_int_equal(out.img_height, 9); /* the remainder leaves no trace in the tensors */
 }
 
 static void heads_are_guessed(void **state)
@@ -320,7 +323,7 @@ static void heads_are_guessed(void **state)
     cfg.num_heads = 3;
     cfg.depth = 12;
     cfg.patch_size = 4;
-    cfg.img_size = 8;
+    cfg.img_height = cfg.img_width = 8;
     assert_int_equal(infer(&out, "{}", &cfg, NULL, 0), VITRO_OK);
     assert_int_equal(out.num_heads, 3);
     cfg.depth = 1;

@@ -86,7 +86,8 @@ static void nonsense_is_refused(void **state)
         assert_int_equal(vitro_config_validate(&cfg), VITRO_E_ARG);                                \
         assert_non_null(strstr(vitro_last_error(), #field));                                       \
     } while (0)
-    REFUSED(img_size, 0);
+    REFUSED(img_height, 0);
+    REFUSED(img_width, 0);
     REFUSED(patch_size, 33);
     REFUSED(in_channels, 0);
     REFUSED(num_classes, -1);

@@ -83,7 +83,7 @@ static void test_apply_is_crop_flip_normalize(void **unused)
     (void)unused;
     enum { SIDE = 8 };
     VitroImage in = ramp(40, 30, 3), part = {0};
-    VitroTransform t = vitro_transform_default(SIDE, 3);
+    VitroTransform t = vitro_transform_default(SIDE, SIDE, 3);
     VitroAugment a = {{5, 6, 20, 11}, true};
     float out[3][SIDE][SIDE];
     assert_int_equal(vitro_augment_apply(&out[0][0][0], &in, &t, &a), VITRO_OK);
@@ -106,8 +106,9 @@ static void test_defaults(void **unused)
     (void)unused;
     static const int sides[][2] = {{224, 256}, {384, 438}, {32, 36}, {28, 32}, {1, 1}};
     for (size_t i = 0; i < sizeof(sides) / sizeof(sides[0]); i++) {
-        VitroTransform t = vitro_transform_default(sides[i][0], 3);
-        assert_int_equal(t.resize, sides[i][1]);
+        VitroTransform t = vitro_transform_default(sides[i][0], sides[i][0], 3);
+        assert_int_equal(t.resize_height, sides[i][1]);
+        assert_int_equal(t.resize_width, sides[i][1]);
         assert_true(t.width == sides[i][0] && t.height == sides[i][0] && t.channels == 3);
         assert_true(t.filter == VITRO_BILINEAR && t.rule == VITRO_RESIZE_SHORT && !t.exif);
         assert_true(t.mean[2] == 0.5f && t.std[2] == 0.5f && !t.keep_exact);
@@ -118,7 +119,7 @@ static void test_keep_exact(void **unused)
 {
     (void)unused;
     VitroImage in = ramp(28, 28, 1), out = {0};
-    VitroTransform t = vitro_transform_default(28, 1);
+    VitroTransform t = vitro_transform_default(28, 28, 1);
     assert_int_equal(vitro_transform_pixels(&out, &in, &t), VITRO_OK);
     assert_memory_not_equal(in.pixels, out.pixels, 28 * 28);
     vitro_image_deinit(&out);
@@ -134,7 +135,7 @@ static void test_extreme_aspect_is_cheap(void **unused)
 {
     (void)unused;
     VitroImage in = ramp(1, 1000000, 3), out = {0};
-    VitroTransform t = vitro_transform_default(224, 3);
+    VitroTransform t = vitro_transform_default(224, 224, 3);
     assert_int_equal(vitro_transform_pixels(&out, &in, &t), VITRO_OK);
     assert_true(out.width == 224 && out.height == 224);
     vitro_image_deinit(&out);
@@ -145,12 +146,12 @@ static void test_bad_transforms(void **unused)
 {
     (void)unused;
     VitroImage in = ramp(10, 10, 3), out = {0};
-    VitroTransform good = vitro_transform_default(8, 3), t = good;
+    VitroTransform good = vitro_transform_default(8, 8, 3), t = good;
     t.std[1] = 0;
     assert_int_equal(vitro_transform_pixels(&out, &in, &t), VITRO_E_ARG);
     t = good, t.mean[0] = NAN;
     assert_int_equal(vitro_transform_pixels(&out, &in, &t), VITRO_E_ARG);
-    t = good, t.resize = 0;
+    t = good, t.resize_height = 0;
     assert_int_equal(vitro_transform_pixels(&out, &in, &t), VITRO_E_ARG);
     t = good, t.width = 0;
     assert_int_equal(vitro_transform_pixels(&out, &in, &t), VITRO_E_ARG);

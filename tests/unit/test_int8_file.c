@@ -58,7 +58,7 @@ static VitroConfig small_config(void)
 {
     VitroConfig cfg;
     ok(vitro_config_preset(&cfg, "vit_tiny_patch4_32"));
-    cfg.img_size = 12;
+    cfg.img_height = cfg.img_width = 12;
     cfg.embed_dim = 192; /* fewer inputs stay bf16 */
     cfg.mlp_ratio = 1;
     cfg.depth = 2;
@@ -129,7 +129,7 @@ static void write_bytes(const char *from, const VitroConfig *cfg)
 /* What a model, opened, says of some pictures, one of them in a batch of its own. */
 static void run(float *out, VitroDevice *dev, const VitroConfig *cfg, const VitroCheckpoint *ckpt)
 {
-    const int64_t n = (int64_t)cfg->in_channels * cfg->img_size * cfg->img_size;
+    const int64_t n = (int64_t)cfg->in_channels * cfg->img_height * cfg->img_width;
     const int64_t outputs = vitro_config_outputs(cfg);
     float *images = calloc((size_t)(BATCH * n), sizeof(*images));
     VitroModel *m;

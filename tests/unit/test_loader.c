@@ -83,7 +83,7 @@ static VitroDataset *open_source(Source *s, int64_t count)
 static VitroLoaderOptions default_options(int workers)
 {
     VitroLoaderOptions o = {.batch_size = BATCH, .workers = workers, .seed = 5};
-    o.transform = vitro_transform_default(W, C);
+    o.transform = vitro_transform_default(W, W, C);
     o.transform.height = H;
     o.transform.keep_exact = true;
     return o;
@@ -347,7 +347,7 @@ static void test_nothing_allocates(void **state)
     assert_int_equal(vitro_dataset_open(&ds, &d), VITRO_OK);
     for (int w = 0; w < WORKER_COUNTS; w++) {
         VitroLoaderOptions o = {.batch_size = 8, .workers = worker_counts[w], .shuffle = true};
-        o.transform = vitro_transform_default(32, 3);
+        o.transform = vitro_transform_default(32, 32, 3);
         o.transform.keep_exact = true;
         VitroLoader *l = must_open(ds, &o);
         uint64_t before = vitro_alloc_count();

@@ -31,7 +31,7 @@ static VitroConfig full_config(int width)
 {
     VitroConfig cfg;
     ok(vitro_config_preset(&cfg, "vit_tiny_patch4_32"));
-    cfg.img_size = 16;
+    cfg.img_height = cfg.img_width = 16;
     cfg.embed_dim = width;
     cfg.depth = 2;
     cfg.num_heads = 2;
@@ -93,7 +93,7 @@ static char *write_weights(const char *dir, const VitroConfig *cfg)
 static void run(float *out, VitroModel *m)
 {
     const VitroConfig *cfg = vitro_model_config(m);
-    int64_t n = (int64_t)cfg->in_channels * cfg->img_size * cfg->img_size;
+    int64_t n = (int64_t)cfg->in_channels * cfg->img_height * cfg->img_width;
     int64_t outputs = vitro_config_outputs(cfg);
     float *images = calloc((size_t)(BATCH * n), sizeof(*images));
     VitroPredictor *p;
@@ -510,7 +510,7 @@ static VitroConfig large_config(void)
 {
     VitroConfig cfg;
     ok(vitro_config_preset(&cfg, "vit_tiny_patch4_32"));
-    cfg.img_size = 16;
+    cfg.img_height = cfg.img_width = 16;
     cfg.embed_dim = 384;
     cfg.depth = 6;
     cfg.num_heads = 6;

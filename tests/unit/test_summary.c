@@ -71,10 +71,11 @@ static VitroConfig read_model(const char *line, int64_t *batch)
     VitroConfig c = {.norm_eps = 1e-6, .act = VITRO_ACT_GELU};
     int qkv_bias, patch_norm;
     int n =
-        sscanf(line, "model %d %d %d %d %d %d %d %lf %d %d %d %" SCNd64, &c.img_size, &c.patch_size,
-               &c.in_channels, &c.num_classes, &c.embed_dim, &c.depth, &c.num_heads, &c.mlp_ratio,
-               &qkv_bias, &c.representation_size, &patch_norm, batch);
+        sscanf(line, "model %d %d %d %d %d %d %d %lf %d %d %d %" SCNd64, &c.img_height,
+               &c.patch_size, &c.in_channels, &c.num_classes, &c.embed_dim, &c.depth, &c.num_heads,
+               &c.mlp_ratio, &qkv_bias, &c.representation_size, &patch_norm, batch);
     assert_int_equal(n, 12);
+    c.img_width = c.img_height;
     c.qkv_bias = qkv_bias;
     c.patch_norm = patch_norm;
     table.count = 0;

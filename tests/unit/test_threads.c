@@ -35,7 +35,7 @@ static VitroConfig small_config(void)
 {
     VitroConfig cfg;
     ok(vitro_config_preset(&cfg, "vit_tiny_patch4_32"));
-    cfg.img_size = SIDE;
+    cfg.img_height = cfg.img_width = SIDE;
     cfg.embed_dim = 32;
     cfg.depth = 2;
     cfg.num_heads = 2;

@@ -89,7 +89,7 @@ void vitro_ref_attention_cls_backward(VitroTensor dq, VitroTensor dkv, VitroTens
 
 /* ---- embed.c: the model's first and last steps ----------------------------------------------- */
 
-/* Image b: patches[B,N,C*P*P] from images[B,C,S,S]. */
+/* Image b: patches[B,N,C*P*P] from images[B,C,height,width]. */
 void vitro_ref_patchify(VitroTensor patches, VitroTensor images, int64_t P, int64_t b);
 /* Image b: x[B,T,D] from emb[B,T-1,D], cls[D], pos[T,D]. */
 void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor pos,
