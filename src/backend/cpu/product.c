@@ -181,6 +181,8 @@ static Walk plan_walk(VitroDevice *dev, const VitroProduct *p)
     const int64_t step = w.unit->tile_rows;
     w.chunks = ceil_div(p->depth, CHUNK);
     w.chunk = ceil_div(p->depth, w.chunks);
+    if (w.unit->depth_step)
+        w.chunk = vitro_round_up(w.chunk, w.unit->depth_step);
     /* Measured: where rows are read twice and fast, blocks that leave room for more of b. */
     int64_t most = cpu->cache_words / (w.unit->rereads ? 4 : 1) / w.chunk;
     most = most < step ? step : most;
