@@ -7,11 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { NAMES_KEEP, NAMES_VITRO };
 
 typedef struct ConvertArgs {
-    bool list;
+    bool list, external_data;
     int dtype, names;
     const char *class_indices;
     ModelArgs model;
@@ -39,6 +40,9 @@ static const ArgOption convert_options[] = {
                 "geometry, transform and classes written into it"),
     ROW("class-indices", ARG_TEXT, class_indices, .metavar = "FILE",
         .help = "class names for OUT: {\"0\": \"name\", ...}"),
+    ROW("external-data", ARG_FLAG, external_data,
+        .help = "of an .onnx file: its weights in a file beside it, OUT.data, as it must be above "
+                "2000 MiB"),
 };
 
 static void list_tensors(const VitroCheckpoint *ckpt)
@@ -63,6 +67,12 @@ static void list_tensors(const VitroCheckpoint *ckpt)
 static bool is_set(const char *text)
 {
     return text && *text;
+}
+
+static bool is_onnx(const char *path)
+{
+    size_t n = strlen(path);
+    return n >= 5 && strcasecmp(path + n - 5, ".onnx") == 0;
 }
 
 /* The names change, and OUT says what it is, if that is asked for or told. */
@@ -162,31 +172,57 @@ static int check_complete(const ModelFile *file, const char *in)
     return status;
 }
 
-/* As a ViT: renamed, with a card. */
-static int convert_model(const ConvertArgs *a, const char *in, const char *out,
-                         VitroCheckpointFormat format, bool transform_given)
+/* What the options say about the model goes into the card. */
+static int complete_card(const ConvertArgs *a, const char *in, ModelFile *file,
+                         bool transform_given)
 {
-    ModelFile file;
-    const VitroDtype *floats = a->dtype ? &dtypes[a->dtype] : NULL;
-    int status = model_file_open(&file, &a->model, in, 0);
-    if (status)
-        return status;
-    VitroCard *card = &file.card;
-    status = check_complete(&file, in);
-    if (!status && transform_given)
-        status = transform_args_make(&a->transform, card, &file.config, &card->transform);
+    VitroCard *card = &file->card;
+    int status = CLI_OK;
+    if (transform_given)
+        status = transform_args_make(&a->transform, card, &file->config, &card->transform);
     card->has_transform |= transform_given && !status;
     if (!status && is_set(a->class_indices) && vitro_card_read_classes(card, a->class_indices))
         status = cli_fail_lib();
-    if (!status && card->class_count && card->class_count != file.config.num_classes)
+    if (!status && card->class_count && card->class_count != file->config.num_classes)
         status = cli_fail("%s: found %" PRId64 " class names, expected the model's %d",
                           is_set(a->class_indices) ? a->class_indices : in, card->class_count,
-                          file.config.num_classes);
-    if (!status &&
-        vitro_checkpoint_convert_model(file.ckpt, out, format, floats, &file.config, card))
-        status = cli_fail_lib();
+                          file->config.num_classes);
+    return status;
+}
+
+static int write_onnx(const ConvertArgs *a, const char *out, const ModelFile *file)
+{
+    if (vitro_export_onnx(file->ckpt, out, &file->config, &file->card, a->external_data))
+        return cli_fail_lib();
+    const int64_t count = vitro_checkpoint_count(file->ckpt);
+    cli_note("%s: ONNX, opset 17, %" PRId64 " tensors (%s names before)", out, count,
+             vitro_checkpoint_naming(file->ckpt));
+    return CLI_OK;
+}
+
+static int write_model(const ConvertArgs *a, const char *out, const ModelFile *file)
+{
+    VitroCheckpointFormat format;
+    const VitroDtype *floats = a->dtype ? &dtypes[a->dtype] : NULL;
+    if (vitro_checkpoint_format_of(&format, out) ||
+        vitro_checkpoint_convert_model(file->ckpt, out, format, floats, &file->config, &file->card))
+        return cli_fail_lib();
+    return report(out, vitro_checkpoint_naming(file->ckpt));
+}
+
+/* As a ViT: renamed, with a card. */
+static int convert_model(const ConvertArgs *a, const char *in, const char *out,
+                         bool transform_given)
+{
+    ModelFile file;
+    int status = model_file_open(&file, &a->model, in, 0);
+    if (status)
+        return status;
+    status = check_complete(&file, in);
     if (!status)
-        status = report(out, vitro_checkpoint_naming(file.ckpt));
+        status = complete_card(a, in, &file, transform_given);
+    if (!status)
+        status = is_onnx(out) ? write_onnx(a, out, &file) : write_model(a, out, &file);
     model_file_close(&file);
     return status;
 }
@@ -203,6 +239,20 @@ static int list(const ConvertArgs *a, const char *in)
         list_tensors(ckpt);
     vitro_checkpoint_close(ckpt);
     return status;
+}
+
+static int convert_to_onnx(const ConvertArgs *a, const Args *args, bool transform_given)
+{
+    const char *const *file = args->operands;
+    if (dtypes[a->dtype] != VITRO_F32)
+        return cli_usage("option --dtype: found %s and OUT '%s', expected f32: ONNX files are "
+                         "written in float32",
+                         dtype_names[a->dtype], file[1]);
+    if (args_given(args, "names"))
+        return cli_usage("option --names has no meaning for OUT '%s': the tensors of ONNX files "
+                         "have this library's names",
+                         file[1]);
+    return convert_model(a, file[0], file[1], transform_given);
 }
 
 static int run(ConvertArgs *a, const Args *args)
@@ -225,6 +275,10 @@ static int run(ConvertArgs *a, const Args *args)
         return cli_usage("option --dtype has no meaning with --list, which tells what a file has");
     if (a->list)
         return list(a, file[0]);
+    if (is_onnx(file[1]))
+        return convert_to_onnx(a, args, transform_given);
+    if (a->external_data)
+        return cli_usage("option --external-data is for .onnx files, found '%s'", file[1]);
     if (vitro_checkpoint_format_of(&format, file[1]))
         return cli_usage("%s", vitro_last_error());
     if (a->dtype == DTYPE_INT8 && format != VITRO_FORMAT_SAFETENSORS)
@@ -232,7 +286,7 @@ static int run(ConvertArgs *a, const Args *args)
                          file[1]);
     if (a->names == NAMES_KEEP)
         return convert_plain(a, file[0], file[1], format);
-    return convert_model(a, file[0], file[1], format, transform_given);
+    return convert_model(a, file[0], file[1], transform_given);
 }
 
 int cmd_convert(int argc, char **argv)
@@ -245,7 +299,8 @@ int cmd_convert(int argc, char **argv)
                  "format: .pth, .pt, .bin (PyTorch), .safetensors or .npz (NumPy). Names, order,\n"
                  "shapes and what the file says of itself are kept; so are all bits unless\n"
                  "--dtype is given. With --names vitro, a key map, or options about the model or\n"
-                 "the transform, OUT is a file that predict, eval and train take without options.",
+                 "the transform, OUT is a file that predict, eval and train take without options.\n"
+                 "OUT may also be an .onnx file: the whole model, for other runtimes.",
         .operand = "FILE",
         .min_operands = 1,
         .max_operands = 2,

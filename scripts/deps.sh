@@ -15,7 +15,7 @@ for arg in "$@"; do
     esac
 done
 
-# An option is worth having, but its absence stops nothing: the build then lacks what it is for.
+# An option or a tool is worth having, but its absence stops nothing: the build then lacks what it is for.
 # What to look for | its packages on: Debian | Fedora | Arch | Alpine | Homebrew
 needs() {
     cat <<'TABLE'
@@ -34,6 +34,8 @@ module:cairo|libcairo2-dev|cairo-devel|cairo|cairo-dev|cairo
 module:jansson|libjansson-dev|jansson-devel|jansson|jansson-dev|jansson
 module:zlib|zlib1g-dev|zlib-devel|zlib|zlib-dev|zlib
 option:libcurl|libcurl4-openssl-dev|libcurl-devel|curl|curl-dev|curl
+option:libprotobuf-c|libprotobuf-c-dev|protobuf-c-devel|protobuf-c|protobuf-c-dev|protobuf-c
+tool:protoc-c|protobuf-c-compiler|protobuf-c-compiler|protobuf-c|protobuf-c-compiler|protobuf-c
 option:libarchive|libarchive-dev|libarchive-devel|libarchive|libarchive-dev|libarchive
 module:cmocka|libcmocka-dev|libcmocka-devel|cmocka|cmocka-dev|cmocka
 font:any|fonts-dejavu-core|dejavu-sans-fonts|ttf-dejavu|font-dejavu|-
@@ -49,6 +51,7 @@ present() {
     case $1 in
     program:*) command -v "$name" ;;
     header:*) printf '#include <%s>\n' "$name" | gcc -fopenmp -E -x c - ;;
+    tool:*) command -v "$name" ;;
     module:* | option:*) pkg-config --exists "$name" ;;
     font:*) find /usr/share/fonts /usr/local/share/fonts /Library/Fonts \
         \( -name '*.ttf' -o -name '*.otf' -o -name '*.ttc' \) | grep -q . ;;
@@ -60,7 +63,7 @@ present() {
 # column 1: what was looked for.
 missing() {
     needs | while read -r line; do
-        case ${2:-}:$line in required:option:*) continue ;; esac
+        case ${2:-}:$line in required:option:* | required:tool:*) continue ;; esac
         present "${line%%|*}" || echo "$line" | cut -d'|' -f"$1"
     done | grep -v '^-$' | sort -u | tr '\n' ' '
 }
@@ -77,7 +80,7 @@ lacking=$(missing 1)
 
 if ! command -v apt-get >/dev/null; then
     echo "Vitro needs, and this system lacks: $lacking" >&2
-    echo "(module, option: a pkg-config name; options may be left out)" >&2
+    echo "(module, option: a pkg-config name; options and tools may be left out)" >&2
     column=0
     for tool in dnf:3 pacman:4 apk:5 brew:6; do
         if command -v "${tool%:*}" >/dev/null; then

@@ -31,6 +31,7 @@
 #include "vitro/data.h"
 #include "vitro/device.h"
 #include "vitro/download.h"
+#include "vitro/export.h"
 #include "vitro/image.h"
 #include "vitro/model.h"
 #include "vitro/plot.h"

@@ -14,6 +14,9 @@
 #include <png.h>
 #include <webp/decode.h>
 #include <zlib.h>
+#if VITRO_HAVE_PROTOBUF_C
+#include <protobuf-c/protobuf-c.h>
+#endif
 
 #define STR_(x) #x
 #define STR(x)  STR_(x)
@@ -24,6 +27,15 @@
 #define JPEG_NAME "libjpeg " STR(JPEG_LIB_VERSION)
 #endif
 
+static const char *protobuf_version(void)
+{
+#if VITRO_HAVE_PROTOBUF_C
+    return protobuf_c_version();
+#else
+    return "not found";
+#endif
+}
+
 static char info[512];
 
 static void fill(void)
@@ -31,10 +43,10 @@ static void fill(void)
     int webp = WebPGetDecoderVersion();
     snprintf(info, sizeof(info),
              JPEG_NAME "\nlibpng %s\nlibwebp %d.%d.%d\ncairo %s\njansson %s\nzlib %s\n"
-                       "libcurl %s\n%s\n",
+                       "protobuf-c %s\nlibcurl %s\n%s\n",
              png_get_libpng_ver(NULL), webp >> 16, webp >> 8 & 255, webp & 255,
-             cairo_version_string(), jansson_version_str(), zlibVersion(), vitro_http_library(),
-             vitro_unpack_library());
+             cairo_version_string(), jansson_version_str(), zlibVersion(), protobuf_version(),
+             vitro_http_library(), vitro_unpack_library());
 }
 
 const char *vitro_build_info(void)

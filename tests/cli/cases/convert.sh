@@ -18,7 +18,7 @@ cmp half.npz half2.npz && echo "bfloat16 there and back"
 try convert model.pth
 try convert --list model.pth other.pth
 try convert --list --dtype f16 model.pth
-try convert model.pth model.onnx
+try convert model.pth model.h5
 try convert model.pth nowhere/model.npz
 try convert --dtype f64 model.pth model.npz
 try convert missing.pth model.npz

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"$VITRO" --version | sed -E 's/[0-9]+(\.[0-9]+)*/N/g; s/turbo N/turbo N/; s/ none$/ N/'
+"$VITRO" --version | sed -E 's/[0-9]+(\.[0-9]+)*/N/g; s/turbo N/turbo N/; s/ none$/ N/; s/ not found$/ N/'
