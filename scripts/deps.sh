@@ -1,21 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# scripts/deps.sh [--demo]: installs what the build and the tests need and is not here yet; with
-# --demo also the data of ./demo. Where nothing is missing it does nothing: no root, no network.
+# scripts/deps.sh [--demo] [--analysers]: installs what the build and the tests need and is not here
+# yet; with --demo also the data of ./demo, with --analysers what .ci/run, scripts/lint.sh and
+# scripts/fuzz.sh look with. Where nothing is missing it does nothing: no root, no network.
 # With apt (Debian, Ubuntu) it installs, as root or through sudo. Elsewhere it says what is needed.
 # docs/DEPENDENCIES.md tells what each library is for.
 set -eu
 
 demo=no
+analysers=no
 for arg in "$@"; do
     case $arg in
     --demo) demo=yes ;;
-    -h | --help) sed -n '3,6s/^# //p' "$0"; exit 0 ;;
-    *) echo "deps.sh: unknown option '$arg' (there is --demo)" >&2; exit 2 ;;
+    --analysers) analysers=yes ;;
+    -h | --help) sed -n '3,7s/^# //p' "$0"; exit 0 ;;
+    *) echo "deps.sh: unknown option '$arg' (there are --demo and --analysers)" >&2; exit 2 ;;
     esac
 done
 
-# An option or a tool is worth having, but its absence stops nothing: the build then lacks what it is for.
+# An option or a tool is worth having, but its absence stops nothing: the build then lacks what it is
+# for, a check is left out.
 # What to look for | its packages on: Debian | Fedora | Arch | Alpine | Homebrew
 needs() {
     cat <<'TABLE'
@@ -43,15 +47,39 @@ TABLE
     if [ $demo = yes ]; then
         echo "file:/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|dataset-fashion-mnist|-|-|-|-"
     fi
+    if [ $analysers = yes ]; then
+        cat <<'TABLE'
+tool:clang|clang|clang|clang|clang|-
+tool:fuzzer|libclang-rt-dev|compiler-rt|compiler-rt|compiler-rt|-
+tool:openmp|libomp-dev|libomp-devel|openmp|openmp-dev|-
+tool:clang-tidy|clang-tidy|clang-tools-extra|clang|clang-extra-tools|-
+tool:cppcheck|cppcheck|cppcheck|cppcheck|cppcheck|-
+tool:valgrind|valgrind|valgrind|valgrind|valgrind|-
+tool:shellcheck|shellcheck|ShellCheck|shellcheck|shellcheck|-
+TABLE
+    fi
+}
+
+# Does clang compile and link the program on standard input with these options?
+clang_links() {
+    program=$(mktemp)
+    clang "$@" -x c - -o "$program"
+    rc=$?
+    rm -f "$program"
+    return $rc
 }
 
 # Is "kind:name" here?
 present() {
     name=${1#*:}
     case $1 in
+    tool:fuzzer) echo 'int LLVMFuzzerTestOneInput(const char *p, long n) { return !p * (int)n; }' |
+        clang_links -fsanitize=fuzzer,address ;;
+    tool:openmp) printf '#include <omp.h>\nint main(void) { return !omp_get_max_threads(); }\n' |
+        clang_links -fopenmp ;;
+    tool:*) command -v "$name" ;;
     program:*) command -v "$name" ;;
     header:*) printf '#include <%s>\n' "$name" | gcc -fopenmp -E -x c - ;;
-    tool:*) command -v "$name" ;;
     module:* | option:*) pkg-config --exists "$name" ;;
     font:*) find /usr/share/fonts /usr/local/share/fonts /Library/Fonts \
         \( -name '*.ttf' -o -name '*.otf' -o -name '*.ttc' \) | grep -q . ;;

@@ -171,7 +171,7 @@ static VitroStatus pop_mark(Machine *m, Node ***item, size_t *count)
     if (!m->mark_count)
         return FAIL(m, VITRO_E_FORMAT, "%s", "there is no mark on the stack");
     size_t height = m->mark[--m->mark_count];
-    *item = m->stack.item + height;
+    *item = height ? m->stack.item + height : m->stack.item; /* which may be NULL */
     *count = m->stack.count - height;
     m->stack.count = height;
     return VITRO_OK;

@@ -140,8 +140,10 @@ static VitroStatus unzip(Unzip *u, uint8_t *out, size_t size, size_t *got)
     return VITRO_OK;
 }
 
-/* Deflate packs at most 258 bytes into two bits. */
+/* Deflate packs at most 258 bytes into two bits; pictures never come near. */
 #define MAX_DEFLATE_RATIO 1032
+#define MAX_INFLATION     64 /* times the file, beyond the first FREE_BYTES */
+#define FREE_BYTES        ((uint64_t)64 << 20)
 
 static VitroStatus unzip_file(IdxFile *f, Unzip *u, const VitroMap *map, int ndim)
 {
@@ -157,6 +159,10 @@ static VitroStatus unzip_file(IdxFile *f, Unzip *u, const VitroMap *map, int ndi
         return vitro_fail(VITRO_E_FORMAT,
                           "%s: claims %llu bytes, more than %zu gzipped bytes can hold", u->path,
                           (unsigned long long)size, map->size);
+    if (size > FREE_BYTES && (size - FREE_BYTES) / MAX_INFLATION > map->size)
+        return vitro_fail(VITRO_E_FORMAT,
+                          "%s: claims %llu bytes in %zu gzipped ones: a decompression bomb",
+                          u->path, (unsigned long long)size, map->size);
     f->bytes = vitro_malloc((size_t)size);
     if (!f->bytes)
         return VITRO_NOMEM;

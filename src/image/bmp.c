@@ -97,7 +97,7 @@ static VitroStatus read_header(Header *h, const VitroEncoded *in)
     if (h->pixels_at == FILE_HEADER_SIZE + h->size && h->bits <= 8)
         h->pixels_at += 4 * h->colors;
     h->stride = ((h->width * h->bits + 31) >> 3) & ~(int64_t)3;
-    return vitro_image_check_size(h->width, h->height);
+    return vitro_image_check_claim(h->width, h->height, in->size);
 }
 
 static VitroStatus choose_bitfields(Header *h)

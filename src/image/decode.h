@@ -31,6 +31,12 @@ VitroStatus vitro_png_encode(uint8_t **out, size_t *size, const VitroImage *imag
 
 /* Refuses sides below 1 and more than VITRO_MAX_PIXELS; allocates nothing. */
 VitroStatus vitro_image_check_size(int64_t width, int64_t height);
+/* The same for what a file of `bytes` claims. Run lengths, lossless WebP and arithmetic-coded JPEG
+ * put any number of equal pixels into a few bytes: more than VITRO_FREE_PIXELS, and than a PNG of
+ * single bits can hold at deflate's best ratio, is a bomb. */
+#define VITRO_FREE_PIXELS     (1 << 24)
+#define VITRO_PIXELS_PER_BYTE (8 * 1032)
+VitroStatus vitro_image_check_claim(int64_t width, int64_t height, size_t bytes);
 /* The same, then a new picture with undefined pixels. */
 VitroStatus vitro_image_alloc(VitroImage *image, int64_t width, int64_t height, int channels);
 

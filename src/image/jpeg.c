@@ -111,7 +111,7 @@ static VitroStatus check_claim(const Decoder *d, const VitroEncoded *in)
     if (!d->jpeg.arith_code && blocks / 8 > in->size)
         return vitro_fail(VITRO_E_FORMAT, "%zu bytes cannot hold %u x %u pixels", in->size,
                           d->jpeg.image_width, d->jpeg.image_height);
-    return VITRO_OK;
+    return vitro_image_check_claim(d->jpeg.image_width, d->jpeg.image_height, in->size);
 }
 
 static VitroStatus read_header(Decoder *d, const VitroEncoded *in)

@@ -27,6 +27,17 @@ VitroStatus vitro_image_check_size(int64_t width, int64_t height)
     return VITRO_OK;
 }
 
+VitroStatus vitro_image_check_claim(int64_t width, int64_t height, size_t bytes)
+{
+    VITRO_TRY(vitro_image_check_size(width, height));
+    size_t pixels = (size_t)width * (size_t)height;
+    if (pixels > VITRO_FREE_PIXELS && (pixels - VITRO_FREE_PIXELS) / VITRO_PIXELS_PER_BYTE > bytes)
+        return vitro_fail(VITRO_E_FORMAT,
+                          "%lld x %lld pixels in a file of %zu bytes: a decompression bomb",
+                          (long long)width, (long long)height, bytes);
+    return VITRO_OK;
+}
+
 VitroStatus vitro_image_alloc(VitroImage *image, int64_t width, int64_t height, int channels)
 {
     VITRO_TRY(vitro_image_check_size(width, height));

@@ -198,7 +198,7 @@ static VitroStatus read_rows(Decoder *d, int channels)
 }
 
 /* Refuses a header that promises more than the data can hold, before memory is taken for it. */
-static VitroStatus check_claim(const VitroPngInfo *info)
+static VitroStatus check_claim(const VitroPngInfo *info, size_t file_bytes)
 {
     static const int samples[7] = {1, 0, 3, 1, 2, 0, 4};
     uint64_t bits = (uint64_t)info->frame_width * info->frame_height *
@@ -207,7 +207,7 @@ static VitroStatus check_claim(const VitroPngInfo *info)
         return vitro_fail(VITRO_E_FORMAT, "%llu bytes of data cannot hold %u x %u pixels",
                           (unsigned long long)info->idat_bytes, info->frame_width,
                           info->frame_height);
-    return VITRO_OK;
+    return vitro_image_check_claim(info->width, info->height, file_bytes);
 }
 
 static VitroStatus run(Decoder *d, int channels)
@@ -236,7 +236,7 @@ VitroStatus vitro_png_decode(VitroImage *out, VitroEncoded *in)
     VitroPngFile file = {in->data, in->size};
     VitroStatus st = VITRO_OK;
     VITRO_GOTO(vitro_png_scan(&d->info, file));
-    VITRO_GOTO(check_claim(&d->info));
+    VITRO_GOTO(check_claim(&d->info, in->size));
     vitro_palette_init(&d->palette);
     if (d->info.palette)
         memcpy(d->palette.rgb, d->info.palette, d->info.palette_size / 3 * 3);

@@ -55,11 +55,11 @@ static VitroStatus decode_frame(VitroImage *canvas, const WebPIterator *frame)
     return VITRO_OK;
 }
 
-static VitroStatus decode_first(VitroImage *canvas, WebPDemuxer *demuxer)
+static VitroStatus decode_first(VitroImage *canvas, WebPDemuxer *demuxer, size_t file_bytes)
 {
     int64_t width = WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_WIDTH);
     int64_t height = WebPDemuxGetI(demuxer, WEBP_FF_CANVAS_HEIGHT);
-    VITRO_TRY(vitro_image_check_size(width, height));
+    VITRO_TRY(vitro_image_check_claim(width, height, file_bytes));
     WebPIterator frame;
     if (!WebPDemuxGetFrame(demuxer, 1, &frame))
         return vitro_fail(VITRO_E_FORMAT, "no picture in the file");
@@ -91,7 +91,7 @@ VitroStatus vitro_webp_decode(VitroImage *out, VitroEncoded *in)
         return vitro_fail(VITRO_E_FORMAT, "truncated or damaged container (%zu bytes)", in->size);
     find_orientation(demuxer, in);
     VitroImage canvas = {0};
-    VitroStatus st = decode_first(&canvas, demuxer);
+    VitroStatus st = decode_first(&canvas, demuxer, in->size);
     WebPDemuxDelete(demuxer);
     if (st != VITRO_OK) {
         vitro_image_deinit(&canvas);

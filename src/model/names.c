@@ -52,7 +52,7 @@ static bool ends_with(const char *name, const char *end)
 /* The first number that stands for itself: between '.', '/' or '_' and '.' or '/'. */
 static size_t first_number(const char *name)
 {
-    for (size_t i = 1; name[i]; i++) {
+    for (size_t i = 1; *name && name[i]; i++) {
         if (!isdigit((unsigned char)name[i]) || !strchr("./_", name[i - 1]))
             continue;
         size_t end = i + strspn(name + i, "0123456789");

@@ -116,6 +116,25 @@ static void test_claims_without_data(void **unused)
     vitro_buf_deinit(&file);
 }
 
+/* Formats that need no bits for equal pixels. */
+static void test_bombs(void **unused)
+{
+    (void)unused;
+    static const char *const names[] = {"webp/bad-bomb.webp", "bitmap/bad-bomb.bmp"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[512];
+        VitroImage image = {0};
+        snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", names[i]);
+        assert_int_equal(vitro_image_read(&image, path, 3, false), VITRO_E_FORMAT);
+        assert_non_null(strstr(vitro_last_error(), "a decompression bomb"));
+    }
+    VitroImage image = {0}; /* one of an honest size is read */
+    assert_int_equal(vitro_image_read(&image, "tests/fuzz/corpus/webp/one-colour.webp", 3, false),
+                     0);
+    assert_int_equal(image.width, 64);
+    vitro_image_deinit(&image);
+}
+
 static void test_no_memory(void **unused)
 {
     (void)unused;
@@ -178,9 +197,11 @@ static void test_standard_input(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_damaged_fixtures), cmocka_unit_test(test_claims_without_data),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_other_formats),
-        cmocka_unit_test(test_standard_input)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_damaged_fixtures),
+                                       cmocka_unit_test(test_claims_without_data),
+                                       cmocka_unit_test(test_bombs),
+                                       cmocka_unit_test(test_no_memory),
+                                       cmocka_unit_test(test_other_formats),
+                                       cmocka_unit_test(test_standard_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
