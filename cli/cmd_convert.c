@@ -2,14 +2,16 @@
 /* vitro convert: one weight file to another, and what tensors a file holds. */
 #include "model_args.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
-enum { NAMES_KEEP, NAMES_VITRO };
+enum { NAMES_KEEP, NAMES_VITRO, NAMES_TIMM, NAMES_HF, NAMES_TORCHVISION };
 
 typedef struct ConvertArgs {
     bool list, external_data;
@@ -22,7 +24,7 @@ typedef struct ConvertArgs {
 static const char *const dtype_names[] = {"keep", "f32", "f16", "bf16", "int8", NULL};
 enum { DTYPE_INT8 = 4 };
 static const VitroDtype dtypes[] = {VITRO_F32, VITRO_F32, VITRO_F16, VITRO_BF16, VITRO_I8};
-static const char *const naming_names[] = {"keep", "vitro", NULL};
+static const char *const naming_names[] = {"keep", "vitro", "timm", "hf", "torchvision", NULL};
 
 #define ROW(name_, type_, field_, ...)                                                             \
     {                                                                                              \
@@ -37,7 +39,10 @@ static const ArgOption convert_options[] = {
     ROW("names", ARG_CHOICE, names, .choices = naming_names,
         .def_help = "keep, or vitro with any option below and --dtype int8",
         .help = "vitro: OUT is a ViT of this library, with its names for the tensors, and with the "
-                "geometry, transform and classes written into it"),
+                "geometry, transform and classes written into it; timm, hf (Hugging Face's "
+                "ViTForImageClassification), torchvision: with their names, and for the first two "
+                "with the config files that they read beside it; OUT may then be a folder, for a "
+                "model.safetensors"),
     ROW("class-indices", ARG_TEXT, class_indices, .metavar = "FILE",
         .help = "class names for OUT: {\"0\": \"name\", ...}"),
     ROW("external-data", ARG_FLAG, external_data,
@@ -91,8 +96,12 @@ static int resolve_names(ConvertArgs *a, const Args *args, bool *transform_given
             "option --names: found 'keep', expected vitro: %s a file of this library's names",
             a->dtype == DTYPE_INT8 ? "--dtype int8 makes"
                                    : "the options about the model are written into");
-    if (told)
+    if (told && a->names == NAMES_KEEP)
         a->names = NAMES_VITRO;
+    if (a->dtype == DTYPE_INT8 && a->names != NAMES_VITRO)
+        return cli_usage("option --names: found '%s', expected vitro: --dtype int8 makes files for "
+                         "this program",
+                         naming_names[a->names]);
     return CLI_OK;
 }
 
@@ -200,12 +209,26 @@ static int write_onnx(const ConvertArgs *a, const char *out, const ModelFile *fi
     return CLI_OK;
 }
 
-static int write_model(const ConvertArgs *a, const char *out, const ModelFile *file)
+static VitroStatus write_weights(const ConvertArgs *a, const char *out, const ModelFile *file)
 {
+    static const VitroNaming namings[] = {[NAMES_TIMM] = VITRO_NAMES_TIMM,
+                                          [NAMES_HF] = VITRO_NAMES_HUGGINGFACE,
+                                          [NAMES_TORCHVISION] = VITRO_NAMES_TORCHVISION};
     VitroCheckpointFormat format;
     const VitroDtype *floats = a->dtype ? &dtypes[a->dtype] : NULL;
-    if (vitro_checkpoint_format_of(&format, out) ||
-        vitro_checkpoint_convert_model(file->ckpt, out, format, floats, &file->config, &file->card))
+    VitroStatus st = vitro_checkpoint_format_of(&format, out);
+    if (st)
+        return st;
+    if (a->names == NAMES_VITRO)
+        return vitro_checkpoint_convert_model(file->ckpt, out, format, floats, &file->config,
+                                              &file->card);
+    return vitro_export_weights(file->ckpt, out, format, floats, namings[a->names], &file->config,
+                                &file->card);
+}
+
+static int write_model(const ConvertArgs *a, const char *out, const ModelFile *file)
+{
+    if (write_weights(a, out, file))
         return cli_fail_lib();
     return report(out, vitro_checkpoint_naming(file->ckpt));
 }
@@ -241,6 +264,33 @@ static int list(const ConvertArgs *a, const char *in)
     return status;
 }
 
+/* OUT where it may be a folder, for another library: DIR/model.safetensors. The folder is made. The
+ * caller frees the result. */
+static char *output_path(const ConvertArgs *a, const char *out)
+{
+    static const char name[] = "/model.safetensors";
+    size_t n = strlen(out);
+    struct stat info;
+    bool is_dir = stat(out, &info) == 0 && S_ISDIR(info.st_mode);
+    if (a->names <= NAMES_VITRO || !(is_dir || (n && out[n - 1] == '/'))) {
+        char *copy = cli_alloc(n + 1, 1);
+        memcpy(copy, out, n + 1);
+        return copy;
+    }
+    char *path = cli_alloc(n + sizeof(name), 1);
+    while (n > 1 && out[n - 1] == '/')
+        n--;
+    memcpy(path, out, n);
+    path[n] = 0;
+    if (!is_dir && mkdir(path, 0777) != 0) {
+        cli_fail("%s: cannot be made: %s", path, strerror(errno));
+        free(path);
+        return NULL;
+    }
+    memcpy(path + n, name, sizeof(name));
+    return path;
+}
+
 static int convert_to_onnx(const ConvertArgs *a, const Args *args, bool transform_given)
 {
     const char *const *file = args->operands;
@@ -273,20 +323,29 @@ static int run(ConvertArgs *a, const Args *args)
         return status;
     if (a->list && a->dtype)
         return cli_usage("option --dtype has no meaning with --list, which tells what a file has");
+    if (a->list && a->names > NAMES_VITRO)
+        return cli_usage("option --names: found '%s', expected keep or vitro with --list",
+                         naming_names[a->names]);
     if (a->list)
         return list(a, file[0]);
     if (is_onnx(file[1]))
         return convert_to_onnx(a, args, transform_given);
     if (a->external_data)
         return cli_usage("option --external-data is for .onnx files, found '%s'", file[1]);
-    if (vitro_checkpoint_format_of(&format, file[1]))
-        return cli_usage("%s", vitro_last_error());
-    if (a->dtype == DTYPE_INT8 && format != VITRO_FORMAT_SAFETENSORS)
-        return cli_usage("option --dtype: found int8 and OUT '%s', expected a .safetensors file",
-                         file[1]);
-    if (a->names == NAMES_KEEP)
-        return convert_plain(a, file[0], file[1], format);
-    return convert_model(a, file[0], file[1], transform_given);
+    char *out = output_path(a, file[1]);
+    if (!out)
+        return CLI_FAILED;
+    if (vitro_checkpoint_format_of(&format, out))
+        status = cli_usage("%s", vitro_last_error());
+    else if (a->dtype == DTYPE_INT8 && format != VITRO_FORMAT_SAFETENSORS)
+        status =
+            cli_usage("option --dtype: found int8 and OUT '%s', expected a .safetensors file", out);
+    else if (a->names == NAMES_KEEP)
+        status = convert_plain(a, file[0], out, format);
+    else
+        status = convert_model(a, file[0], out, transform_given);
+    free(out);
+    return status;
 }
 
 int cmd_convert(int argc, char **argv)
