@@ -16,12 +16,14 @@
  *         vitro_predictor_create(&predictor, model, 1) ||
  *         vitro_image_read(&picture, "tulip.jpg", 3, false))
  *         return fprintf(stderr, "%s\n", vitro_last_error()), 1;
- *     VitroTransform t = card.has_transform ? card.transform
- *                                           : vitro_transform_default(cfg.img_height,
- * cfg.img_width, 3); float *input = malloc(sizeof(float) * 3 * t.width * t.height); float *logits =
- * malloc(sizeof(float) * vitro_config_outputs(&cfg)); if (vitro_transform_apply(input, &picture,
- * &t) || vitro_predictor_run(predictor, input, 1, logits)) return fprintf(stderr, "%s\n",
- * vitro_last_error()), 1;
+ *     VitroTransform t = card.transform;
+ *     if (!card.has_transform)
+ *         t = vitro_transform_default(cfg.img_height, cfg.img_width, 3);
+ *     float *input = malloc(sizeof(float) * 3 * t.width * t.height);
+ *     float *logits = malloc(sizeof(float) * vitro_config_outputs(&cfg));
+ *     if (vitro_transform_apply(input, &picture, &t) ||
+ *         vitro_predictor_run(predictor, input, 1, logits))
+ *         return fprintf(stderr, "%s\n", vitro_last_error()), 1;
  */
 #ifndef VITRO_H
 #define VITRO_H
