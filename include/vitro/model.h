@@ -18,7 +18,8 @@ typedef enum VitroAct {
     VITRO_ACT_NONE = 0,
     VITRO_ACT_GELU = 1,      /* x/2 (1 + erf(x/sqrt 2)) */
     VITRO_ACT_GELU_TANH = 2, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-    VITRO_ACT_TANH = 3
+    VITRO_ACT_TANH = 3,
+    VITRO_ACT_GELU_QUICK = 4 /* x / (1 + e^(-1.702 x)), CLIP's */
 } VitroAct;
 
 /* The arguments of the original's VisionTransformer constructor. */

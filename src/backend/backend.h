@@ -84,13 +84,16 @@ struct VitroBackendOps {
     /* y[M,N] = epilogue(x[M,K] w^T + b).  `weight` may have any rank-2 w. */
     VitroStatus (*linear)(VitroDevice *dev, VitroTensor y, VitroTensor x, const VitroWeight *weight,
                           const VitroEpilogue *epilogue);
-    /* d(x w^T + b)[M,N] from dy[M,N]: back through drop path, dropout and activation of `epilogue`.
+    /* d(x w^T + b)[M,N] from dy[M,N]: back through all of `epilogue` but the residual.
      * dpre may be dy. (The residual's gradient is dy itself: the caller's affair.) */
     VitroStatus (*epilogue_backward)(VitroDevice *dev, VitroTensor dpre, VitroTensor dy,
                                      const VitroEpilogue *epilogue);
+    /* dscale[N] += the gradient of epilogue->scale, from dy[M,N]; `pre` must have been kept. */
+    VitroStatus (*scale_backward)(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                  const VitroEpilogue *epilogue);
     /* From dpre[M,N]: grad->w += dpre^T x, grad->b += sum of dpre's rows (grad NULL: frozen), and,
      * where dx is present, dx[M,K] = dpre w, taken further back through `through`, the epilogue of
-     * the product that made x (NULL: x has none). */
+     * the product that made x (NULL: x has none; it has no scale). */
     VitroStatus (*linear_backward)(VitroDevice *dev, VitroTensor dx, const VitroWeight *grad,
                                    VitroTensor dpre, VitroTensor x, const VitroWeight *weight,
                                    const VitroEpilogue *through);
@@ -105,6 +108,17 @@ struct VitroBackendOps {
                                       VitroTensor x, VitroTensor mean, VitroTensor rstd,
                                       VitroTensor gamma);
 
+    /* y[M,N] = x with a LayerNorm of each head: `heads` pieces of its own length, gamma's, from
+     * column `first` on (q_norm and k_norm). y may be x. mean, rstd: [M,heads], as above. */
+    VitroStatus (*head_norm)(VitroDevice *dev, VitroTensor y, VitroTensor mean, VitroTensor rstd,
+                             VitroTensor x, VitroTensor gamma, VitroTensor beta, double eps,
+                             int64_t first, int64_t heads);
+    /* dx[M,N]: in, the gradient of y; out, that of x. dgamma, dbeta += (absent: frozen). */
+    VitroStatus (*head_norm_backward)(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                      VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                      VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                      int64_t heads);
+
     /* ctx[B,T,D] from qkv[B,T,3D]; lse[B,H,T] receives log sum_j exp(scale q_i k_j) (absent:
      * inference). */
     VitroStatus (*attention)(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
@@ -113,8 +127,9 @@ struct VitroBackendOps {
     VitroStatus (*attention_backward)(VitroDevice *dev, VitroTensor dqkv, VitroTensor dctx,
                                       VitroTensor qkv, VitroTensor ctx, VitroTensor lse,
                                       const VitroAttentionShape *shape);
-    /* The same where token 0 alone asks: ctx[B,D] and lse[B,H] (absent: inference) from q[B,D] and
-     * kv[B,T,2D]. Dropout is that of the full op's rows i = 0. */
+    /* The same where one token of each image asks: ctx[B,D] and lse[B,H] (absent: inference) from
+     * q[B,D] and kv[B,T,2D]. Dropout is that of the full op's rows i = 0, as the class token's is.
+     */
     VitroStatus (*attention_cls)(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor q,
                                  VitroTensor kv, const VitroAttentionShape *shape);
     /* dq[B,D] and dkv[B,T,2D] from dctx[B,D]. */
@@ -128,16 +143,25 @@ struct VitroBackendOps {
      * and columns beyond the last whole patch are dropped. */
     VitroStatus (*patchify)(VitroDevice *dev, VitroTensor patches, VitroTensor images,
                             int64_t patch_size);
-    /* x[B,T,D]: token 0 = cls[D], token 1+i = emb[B,T-1,D]'s i; plus pos[T,D]; then dropout. */
+    /* x[B,T,D]: the tokens cls[D], reg[R,D] and emb[B,N,D] one behind the other (each may be
+     * absent: T = 1 + R + N); plus pos[T,D], or pos[N,D] for the last N alone, or absent; then
+     * dropout. */
     VitroStatus (*tokens)(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
-                          VitroTensor pos, const VitroDropout *dropout);
-    /* demb = dx's tokens 1.. after dropout; dcls, dpos +=. Any of the three may be absent. */
+                          VitroTensor reg, VitroTensor pos, const VitroDropout *dropout);
+    /* demb = dx's last N tokens after dropout; dcls, dreg, dpos +=. Any may be absent: N is
+     * told. */
     VitroStatus (*tokens_backward)(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
-                                   VitroTensor dpos, VitroTensor dx, const VitroDropout *dropout);
-    /* cls[B,D] = x[B,T,D]'s token 0. */
-    VitroStatus (*take_cls)(VitroDevice *dev, VitroTensor cls, VitroTensor x);
-    /* x[B,T,D]'s token 0 += cls[B,D]: the way back, to what the other tokens have sent there. */
-    VitroStatus (*add_cls)(VitroDevice *dev, VitroTensor x, VitroTensor cls);
+                                   VitroTensor dreg, VitroTensor dpos, VitroTensor dx, int64_t N,
+                                   const VitroDropout *dropout);
+    /* y[B,n,D] = x[B,T,D]'s tokens first .. first+n-1; y[B,D]: one of them. Any dtype. */
+    VitroStatus (*take_tokens)(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first);
+    /* Those tokens of x += y: the way back, to what others have sent there. */
+    VitroStatus (*add_tokens)(VitroDevice *dev, VitroTensor x, VitroTensor y, int64_t first);
+    /* y[B,D] = the mean of x[B,T,D]'s tokens first .. T-1. */
+    VitroStatus (*mean_tokens)(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first);
+    /* dx[B,T,D] = dy[B,D] / (T - first) for these, 0 for the others. */
+    VitroStatus (*mean_tokens_backward)(VitroDevice *dev, VitroTensor dx, VitroTensor dy,
+                                        int64_t first);
 
     /* Cross entropy with label smoothing s: per image (1-s) * -log p[label] + s * mean_k -log p[k].
      * losses[B] float64; best[B] int32: the first index of the largest logit; dlogits[B,K] =

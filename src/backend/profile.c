@@ -23,9 +23,12 @@ typedef enum Op {
     OP_WEIGHT_REFRESH,
     OP_LINEAR,
     OP_EPILOGUE_BACKWARD,
+    OP_SCALE_BACKWARD,
     OP_LINEAR_BACKWARD,
     OP_LAYERNORM,
     OP_LAYERNORM_BACKWARD,
+    OP_HEAD_NORM,
+    OP_HEAD_NORM_BACKWARD,
     OP_ATTENTION,
     OP_ATTENTION_BACKWARD,
     OP_ATTENTION_CLS,
@@ -33,8 +36,10 @@ typedef enum Op {
     OP_PATCHIFY,
     OP_TOKENS,
     OP_TOKENS_BACKWARD,
-    OP_TAKE_CLS,
-    OP_ADD_CLS,
+    OP_TAKE_TOKENS,
+    OP_ADD_TOKENS,
+    OP_MEAN_TOKENS,
+    OP_MEAN_TOKENS_BACKWARD,
     OP_CROSS_ENTROPY,
     OP_SUM_OF_SQUARES,
     OP_SGD,
@@ -50,9 +55,12 @@ static const char *const op_names[OP_COUNT] = {
     [OP_WEIGHT_REFRESH] = "weight_refresh",
     [OP_LINEAR] = "linear",
     [OP_EPILOGUE_BACKWARD] = "epilogue_backward",
+    [OP_SCALE_BACKWARD] = "scale_backward",
     [OP_LINEAR_BACKWARD] = "linear_backward",
     [OP_LAYERNORM] = "layernorm",
     [OP_LAYERNORM_BACKWARD] = "layernorm_backward",
+    [OP_HEAD_NORM] = "head_norm",
+    [OP_HEAD_NORM_BACKWARD] = "head_norm_backward",
     [OP_ATTENTION] = "attention",
     [OP_ATTENTION_BACKWARD] = "attention_backward",
     [OP_ATTENTION_CLS] = "attention_cls",
@@ -60,8 +68,10 @@ static const char *const op_names[OP_COUNT] = {
     [OP_PATCHIFY] = "patchify",
     [OP_TOKENS] = "tokens",
     [OP_TOKENS_BACKWARD] = "tokens_backward",
-    [OP_TAKE_CLS] = "take_cls",
-    [OP_ADD_CLS] = "add_cls",
+    [OP_TAKE_TOKENS] = "take_tokens",
+    [OP_ADD_TOKENS] = "add_tokens",
+    [OP_MEAN_TOKENS] = "mean_tokens",
+    [OP_MEAN_TOKENS_BACKWARD] = "mean_tokens_backward",
     [OP_CROSS_ENTROPY] = "cross_entropy",
     [OP_SUM_OF_SQUARES] = "sum_of_squares",
     [OP_SGD] = "sgd",
@@ -75,9 +85,12 @@ enum {
     NOTE_TANH = 4,
     NOTE_RESIDUAL = 8,
     NOTE_DW = 16, /* the weight's gradient is wanted */
-    NOTE_DX = 32  /* the input's is */
+    NOTE_DX = 32, /* the input's is */
+    NOTE_SCALE = 64,
+    NOTE_GELU_QUICK = 128
 };
-static const char *const note_names[] = {"gelu", "gelu_tanh", "tanh", "residual", "dw", "dx"};
+static const char *const note_names[] = {"gelu", "gelu_tanh", "tanh",  "residual",
+                                         "dw",   "dx",        "scale", "gelu_quick"};
 enum { NOTE_COUNT = sizeof note_names / sizeof note_names[0] };
 
 enum { MAX_DIMS = 3 };
@@ -193,11 +206,12 @@ static VitroStatus timed_weight_refresh(VitroDevice *dev, VitroWeight *weight)
 
 static unsigned notes_of(const VitroEpilogue *e)
 {
-    const unsigned act = e->act == VITRO_ACT_GELU        ? NOTE_GELU
-                         : e->act == VITRO_ACT_GELU_TANH ? NOTE_GELU_TANH
-                         : e->act == VITRO_ACT_TANH      ? NOTE_TANH
-                                                         : 0;
-    return act | (e->residual.data ? NOTE_RESIDUAL : 0);
+    const unsigned act = e->act == VITRO_ACT_GELU         ? NOTE_GELU
+                         : e->act == VITRO_ACT_GELU_TANH  ? NOTE_GELU_TANH
+                         : e->act == VITRO_ACT_GELU_QUICK ? NOTE_GELU_QUICK
+                         : e->act == VITRO_ACT_TANH       ? NOTE_TANH
+                                                          : 0;
+    return act | (e->residual.data ? NOTE_RESIDUAL : 0) | (e->scale.data ? NOTE_SCALE : 0);
 }
 
 static VitroStatus timed_linear(VitroDevice *dev, VitroTensor y, VitroTensor x,
@@ -213,6 +227,13 @@ static VitroStatus timed_epilogue_backward(VitroDevice *dev, VitroTensor dpre, V
 {
     TIMED(epilogue_backward, (dev, dpre, dy, epilogue), .op = OP_EPILOGUE_BACKWARD, ROWS_OF(dy),
           .bytes = bytes_of(TENSORS(dpre, dy, epilogue->pre)));
+}
+
+static VitroStatus timed_scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                        const VitroEpilogue *epilogue)
+{
+    TIMED(scale_backward, (dev, dscale, dy, epilogue), .op = OP_SCALE_BACKWARD, ROWS_OF(dy),
+          .bytes = bytes_of(TENSORS(dscale, dscale, dy, epilogue->pre)));
 }
 
 static VitroStatus timed_linear_backward(VitroDevice *dev, VitroTensor dx, const VitroWeight *grad,
@@ -248,6 +269,24 @@ static VitroStatus timed_layernorm_backward(VitroDevice *dev, VitroTensor dx, Vi
           .op = OP_LAYERNORM_BACKWARD, ROWS_OF(x),
           .bytes =
               bytes_of(TENSORS(dx, dgamma, dgamma, dbeta, dbeta, add, dy, x, mean, rstd, gamma)));
+}
+
+static VitroStatus timed_head_norm(VitroDevice *dev, VitroTensor y, VitroTensor mean,
+                                   VitroTensor rstd, VitroTensor x, VitroTensor gamma,
+                                   VitroTensor beta, double eps, int64_t first, int64_t heads)
+{
+    TIMED(head_norm, (dev, y, mean, rstd, x, gamma, beta, eps, first, heads), .op = OP_HEAD_NORM,
+          ROWS_OF(x), .bytes = bytes_of(TENSORS(y, mean, rstd, x, gamma, beta)));
+}
+
+static VitroStatus timed_head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                            VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                            VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                            int64_t heads)
+{
+    TIMED(head_norm_backward, (dev, dx, dgamma, dbeta, x, mean, rstd, gamma, first, heads),
+          .op = OP_HEAD_NORM_BACKWARD, ROWS_OF(x),
+          .bytes = bytes_of(TENSORS(dx, dx, dgamma, dgamma, dbeta, dbeta, x, mean, rstd, gamma)));
 }
 
 /* Multiply-adds of the two products per image, q k^T and the one with v, are 2 rows T D; the way
@@ -295,7 +334,7 @@ static VitroStatus timed_attention_cls_backward(VitroDevice *dev, VitroTensor dq
           .flops = attention_flops((double)B, 1, (double)T, (double)D, 4));
 }
 
-/* ---- images to tokens, tokens to the class token ---------------------------------------------
+/* ---- images to tokens, tokens to what is classified -------------------------------------------
  */
 
 static VitroStatus timed_patchify(VitroDevice *dev, VitroTensor patches, VitroTensor images,
@@ -306,30 +345,43 @@ static VitroStatus timed_patchify(VitroDevice *dev, VitroTensor patches, VitroTe
 }
 
 static VitroStatus timed_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
-                                VitroTensor pos, const VitroDropout *dropout)
+                                VitroTensor reg, VitroTensor pos, const VitroDropout *dropout)
 {
-    TIMED(tokens, (dev, x, emb, cls, pos, dropout), .op = OP_TOKENS, ROWS_OF(x),
-          .bytes = bytes_of(TENSORS(x, emb, cls, pos)));
+    TIMED(tokens, (dev, x, emb, cls, reg, pos, dropout), .op = OP_TOKENS, ROWS_OF(x),
+          .bytes = bytes_of(TENSORS(x, emb, cls, reg, pos)));
 }
 
 static VitroStatus timed_tokens_backward(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
-                                         VitroTensor dpos, VitroTensor dx,
-                                         const VitroDropout *dropout)
+                                         VitroTensor dreg, VitroTensor dpos, VitroTensor dx,
+                                         int64_t N, const VitroDropout *dropout)
 {
-    TIMED(tokens_backward, (dev, demb, dcls, dpos, dx, dropout), .op = OP_TOKENS_BACKWARD,
-          ROWS_OF(dx), .bytes = bytes_of(TENSORS(demb, dcls, dcls, dpos, dpos, dx)));
+    TIMED(tokens_backward, (dev, demb, dcls, dreg, dpos, dx, N, dropout), .op = OP_TOKENS_BACKWARD,
+          ROWS_OF(dx), .bytes = bytes_of(TENSORS(demb, dcls, dcls, dreg, dreg, dpos, dpos, dx)));
 }
 
-static VitroStatus timed_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x)
+static VitroStatus timed_take_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
 {
-    TIMED(take_cls, (dev, cls, x), .op = OP_TAKE_CLS, ROWS_OF(cls),
-          .bytes = bytes_of(TENSORS(cls, cls)));
+    TIMED(take_tokens, (dev, y, x, first), .op = OP_TAKE_TOKENS, ROWS_OF(y),
+          .bytes = bytes_of(TENSORS(y, y)));
 }
 
-static VitroStatus timed_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls)
+static VitroStatus timed_add_tokens(VitroDevice *dev, VitroTensor x, VitroTensor y, int64_t first)
 {
-    TIMED(add_cls, (dev, x, cls), .op = OP_ADD_CLS, ROWS_OF(cls),
-          .bytes = bytes_of(TENSORS(cls, cls, cls)));
+    TIMED(add_tokens, (dev, x, y, first), .op = OP_ADD_TOKENS, ROWS_OF(y),
+          .bytes = bytes_of(TENSORS(y, y, y)));
+}
+
+static VitroStatus timed_mean_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
+{
+    TIMED(mean_tokens, (dev, y, x, first), .op = OP_MEAN_TOKENS, ROWS_OF(x),
+          .bytes = bytes_of(TENSORS(y, x)));
+}
+
+static VitroStatus timed_mean_tokens_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dy,
+                                              int64_t first)
+{
+    TIMED(mean_tokens_backward, (dev, dx, dy, first), .op = OP_MEAN_TOKENS_BACKWARD, ROWS_OF(dx),
+          .bytes = bytes_of(TENSORS(dx, dy)));
 }
 
 /* ---- loss and optimizers -----------------------------------------------------------------------
@@ -381,9 +433,12 @@ static VitroBackendOps timed_table(const VitroBackendOps *own)
     t.weight_refresh = timed_weight_refresh;
     t.linear = timed_linear;
     t.epilogue_backward = timed_epilogue_backward;
+    t.scale_backward = timed_scale_backward;
     t.linear_backward = timed_linear_backward;
     t.layernorm = timed_layernorm;
     t.layernorm_backward = timed_layernorm_backward;
+    t.head_norm = timed_head_norm;
+    t.head_norm_backward = timed_head_norm_backward;
     t.attention = timed_attention;
     t.attention_backward = timed_attention_backward;
     t.attention_cls = timed_attention_cls;
@@ -391,8 +446,10 @@ static VitroBackendOps timed_table(const VitroBackendOps *own)
     t.patchify = timed_patchify;
     t.tokens = timed_tokens;
     t.tokens_backward = timed_tokens_backward;
-    t.take_cls = timed_take_cls;
-    t.add_cls = timed_add_cls;
+    t.take_tokens = timed_take_tokens;
+    t.add_tokens = timed_add_tokens;
+    t.mean_tokens = timed_mean_tokens;
+    t.mean_tokens_backward = timed_mean_tokens_backward;
     t.cross_entropy = timed_cross_entropy;
     t.sum_of_squares = timed_sum_of_squares;
     t.sgd = timed_sgd;

@@ -46,12 +46,14 @@ typedef struct VitroWeight {
     VitroPrepared *prepared; /* owned by the back end: weight_prepare .. weight_release */
 } VitroWeight;
 
-/* What happens to x w^T + b before it is stored, in this order. `rows_per_sample` (T for [B,T,*],
+/* What happens to x w^T + b before it is stored, in this order: activation, dropout, scale, drop
+ * path, residual. `rows_per_sample` (T for [B,T,*],
  * 1 for [B,*]) tells which rows of the product belong to one image. */
 typedef struct VitroEpilogue {
     VitroAct act;
     VitroTensor pre;      /* [rows,N] receives x w^T + b, for the backward pass; may be absent */
     VitroDropout dropout; /* element-wise */
+    VitroTensor scale;    /* [N] LayerScale: multiplies each column; absent: 1 */
     VitroDropout path;    /* drop path: one draw, that of element 0, for a sample's whole branch */
     VitroTensor residual; /* [rows,N] added last; may be y itself, or absent */
     int64_t rows_per_sample;
@@ -60,7 +62,8 @@ typedef struct VitroEpilogue {
 /* Whether the way back through an epilogue does more than copy. */
 static inline bool vitro_epilogue_changes_gradient(const VitroEpilogue *e)
 {
-    return e->act != VITRO_ACT_NONE || vitro_dropout_on(&e->dropout) || vitro_dropout_on(&e->path);
+    return e->act != VITRO_ACT_NONE || e->scale.data || vitro_dropout_on(&e->dropout) ||
+           vitro_dropout_on(&e->path);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */

@@ -115,16 +115,18 @@ static inline void vitro_unit_end(const VitroUnit *u)
         u->end();
 }
 
-/* The end of a product's tile: pre = x (NULL: not kept), y = scale act(x) + residual. */
+/* The end of a product's tile: pre = x (NULL: not kept), y = scale act(x) column_scale +
+ * residual. */
 typedef struct VitroFinish {
     const float *tile; /* [rows][VITRO_PANEL] */
     int64_t rows, cols;
     VitroAct act;  /* NONE or GELU; others go through act first */
     void *y, *pre; /* float32, or bf16 where narrow */
     bool narrow, pre_narrow;
-    int64_t stride;        /* elements between rows of y, pre and residual */
-    const float *scale;    /* [rows], or NULL */
-    const float *residual; /* may be y; NULL: none */
+    int64_t stride;            /* elements between rows of y, pre and residual */
+    const float *scale;        /* [rows], or NULL */
+    const float *column_scale; /* [cols], or NULL */
+    const float *residual;     /* may be y; NULL: none */
 } VitroFinish;
 
 typedef struct VitroKernels {
@@ -166,9 +168,12 @@ typedef struct VitroKernels {
     void (*dropout)(float *y, const float *x, int64_t n, uint64_t first, const VitroDropKey *key);
     /* y = s x + r; r NULL: absent; y may be x or r */
     void (*scale_add)(float *y, const float *x, float s, const float *r, int64_t n);
+    void (*multiply)(float *y, const float *x, const float *f, int64_t n); /* y = x f; y may be x */
     float (*dot)(const float *a, const float *b, int64_t n);
     /* sum[n] += each of the rows of x */
     void (*add_rows)(float *sum, const float *x, int64_t ldx, int64_t rows, int64_t n);
+    /* sum[n] += s a b */
+    void (*add_product)(float *sum, const float *a, const float *b, float s, int64_t n);
     double (*sum_of_squares)(const float *x, int64_t n);
 
     /* One row. mean, rstd: one number each, or NULL. */

@@ -125,7 +125,7 @@ VitroStatus vitro_last_block_forward(VitroDevice *dev, VitroLastBlockActs *a,
                                      const VitroBlockParams *p, VitroTensor x)
 {
     VITRO_TRY(vitro_layernorm_forward(dev, &a->norm1, &p->norm1, x));
-    VITRO_TRY(dev->ops->take_cls(dev, a->x, x));
+    VITRO_TRY(dev->ops->take_tokens(dev, a->x, x, 0));
     VITRO_TRY(vitro_cls_attention_forward(dev, &a->attn, &p->attn, a->norm1.out, a->x));
     VITRO_TRY(vitro_layernorm_forward(dev, &a->norm2, &p->norm2, a->x));
     return vitro_mlp_forward(dev, &a->mlp, &p->mlp, a->norm2.out, a->x);
@@ -144,5 +144,5 @@ VitroStatus vitro_last_block_backward(VitroDevice *dev, VitroTensor dx, VitroTen
                                            &s->attn));
     VITRO_TRY(vitro_layernorm_backward(dev, dx, &grad->norm1, VITRO_NO_TENSOR, s->dnorm1, &a->norm1,
                                        &p->norm1));
-    return dev->ops->add_cls(dev, dx, dcls); /* along the residual connection */
+    return dev->ops->add_tokens(dev, dx, dcls, 0); /* along the residual connection */
 }

@@ -36,7 +36,7 @@ VitroStatus vitro_cls_attention_forward(VitroDevice *dev, VitroClsAttentionActs 
                                         VitroTensor residual)
 {
     a->proj.epilogue.residual = residual;
-    VITRO_TRY(dev->ops->take_cls(dev, a->x, x));
+    VITRO_TRY(dev->ops->take_tokens(dev, a->x, x, 0));
     VITRO_TRY(vitro_linear_forward(dev, &a->q, &p->q, a->x)); /* Eq. 5 */
     VITRO_TRY(vitro_linear_forward(dev, &a->kv, &p->kv, x));
     VITRO_TRY(dev->ops->attention_cls(dev, a->ctx, a->lse, a->q.out, a->kv.out,
@@ -60,5 +60,5 @@ VitroStatus vitro_cls_attention_backward(VitroDevice *dev, VitroTensor dx,
                                                a->ctx, a->lse, &a->shape));
     VITRO_TRY(vitro_linear_backward(dev, dx, &grad->kv, s->dkv, &a->kv, &p->kv, NULL));
     VITRO_TRY(vitro_linear_backward(dev, s->dcls, &grad->q, s->dq, &a->q, &p->q, NULL));
-    return dev->ops->add_cls(dev, dx, s->dcls);
+    return dev->ops->add_tokens(dev, dx, s->dcls, 0);
 }

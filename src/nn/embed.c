@@ -49,15 +49,16 @@ VitroStatus vitro_embed_forward(VitroDevice *dev, VitroEmbedActs *a, const Vitro
         VITRO_TRY(vitro_layernorm_forward(dev, &a->norm, &p->norm, emb));
         emb = a->norm.out;
     }
-    return dev->ops->tokens(dev, a->out, emb, p->cls_token, p->pos_embed, &a->pos_drop);
+    return dev->ops->tokens(dev, a->out, emb, p->cls_token, VITRO_NO_TENSOR, p->pos_embed,
+                            &a->pos_drop);
 }
 
 VitroStatus vitro_embed_backward(VitroDevice *dev, VitroEmbedParams *grad, VitroTensor dx,
                                  const VitroEmbedActs *a, const VitroEmbedParams *p,
                                  const VitroConfig *cfg, const VitroEmbedScratch *s)
 {
-    VITRO_TRY(dev->ops->tokens_backward(dev, s->demb, grad->cls_token, grad->pos_embed, dx,
-                                        &a->pos_drop));
+    VITRO_TRY(dev->ops->tokens_backward(dev, s->demb, grad->cls_token, VITRO_NO_TENSOR,
+                                        grad->pos_embed, dx, dx.dim[1] - 1, &a->pos_drop));
     if (s->dproj.data != s->demb.data)
         VITRO_TRY(vitro_layernorm_backward(dev, s->dproj, &grad->norm, VITRO_NO_TENSOR, s->demb,
                                            &a->norm, &p->norm));

@@ -134,6 +134,7 @@ static void mlp(VitroAct act1, VitroAct act2, bool drop)
              .e1 = {.act = act1, .pre = make(DIM(M, F)), .rows_per_sample = ROWS},
              .e2 = {.act = act2, .pre = make(DIM(M, D)), .rows_per_sample = ROWS}};
     p.e2.residual = p.residual;
+    p.e2.scale = normal(DIM(D));
     if (drop) {
         p.e1.dropout = (VitroDropout){.ratio = 0.3, .site = 1, .state = &drop_state};
         p.e2.dropout = (VitroDropout){.ratio = 0.4, .site = 2, .state = &drop_state};
@@ -143,7 +144,10 @@ static void mlp(VitroAct act1, VitroAct act2, bool drop)
     VitroWeight d1 = {.w = constant(1, DIM(F, D)), .b = constant(1, DIM(F))};
     VitroWeight d2 = {.w = constant(1, DIM(D, F)), .b = constant(1, DIM(D))};
 
+    VitroTensor dscale = constant(1, DIM(D));
+
     mlp_loss(&p);
+    ok(dev->ops->scale_backward(dev, dscale, p.dy, &p.e2));
     ok(dev->ops->epilogue_backward(dev, dpre2, p.dy, &p.e2));
     ok(dev->ops->linear_backward(dev, dpre1, &d2, dpre2, p.hidden, &p.fc2, &p.e1));
     ok(dev->ops->linear_backward(dev, dx, &d1, dpre1, p.x, &p.fc1, NULL));
@@ -154,13 +158,14 @@ static void mlp(VitroAct act1, VitroAct act2, bool drop)
     check("fc2.w", p.fc2.w, d2.w, 1, mlp_loss, &p);
     check("fc2.b", p.fc2.b, d2.b, 1, mlp_loss, &p);
     check("residual", p.residual, p.dy, 0, mlp_loss, &p);
+    check("scale", p.e2.scale, dscale, 1, mlp_loss, &p);
 }
 
 static void test_products(void **state)
 {
     (void)state;
-    for (int act1 = VITRO_ACT_NONE; act1 <= VITRO_ACT_TANH; act1++)
-        for (int act2 = VITRO_ACT_NONE; act2 <= VITRO_ACT_TANH; act2++)
+    for (int act1 = VITRO_ACT_NONE; act1 <= VITRO_ACT_GELU_QUICK; act1++)
+        for (int act2 = VITRO_ACT_NONE; act2 <= VITRO_ACT_GELU_QUICK; act2++)
             for (int drop = 0; drop < 2; drop++) {
                 pool_used = 0;
                 mlp((VitroAct)act1, (VitroAct)act2, drop);
@@ -199,6 +204,49 @@ static void test_layernorm(void **state)
     check("x", p.x, dx, 2, norm_loss, &p);
     check("gamma", p.gamma, dgamma, 1, norm_loss, &p);
     check("beta", p.beta, dbeta, 1, norm_loss, &p);
+}
+
+/* q_norm and then k_norm of (q, k, v), as attention uses them. */
+typedef struct HeadNorm {
+    VitroTensor x, y, mean[2], rstd[2], gamma[2], beta[2], dy;
+} HeadNorm;
+
+enum { HEADS_M = 3, HEADS = 2, HEADS_DH = 4, HEADS_D = HEADS * HEADS_DH };
+
+static double head_norm_loss(const void *arguments)
+{
+    const HeadNorm *p = arguments;
+    for (int i = 0; i < 2; i++)
+        ok(dev->ops->head_norm(dev, p->y, p->mean[i], p->rstd[i], i ? p->y : p->x, p->gamma[i],
+                               p->beta[i], 1e-6, i * HEADS_D, HEADS));
+    return dot(p->y, p->dy);
+}
+
+static void test_head_norm(void **state)
+{
+    (void)state;
+    HeadNorm p = {.x = normal(DIM(HEADS_M, 3 * HEADS_D)),
+                  .y = make(DIM(HEADS_M, 3 * HEADS_D)),
+                  .dy = normal(DIM(HEADS_M, 3 * HEADS_D))};
+    VitroTensor dx = make(DIM(HEADS_M, 3 * HEADS_D)), dgamma[2], dbeta[2];
+    for (int i = 0; i < 2; i++) {
+        p.mean[i] = make(DIM(HEADS_M, HEADS));
+        p.rstd[i] = make(DIM(HEADS_M, HEADS));
+        p.gamma[i] = normal(DIM(HEADS_DH));
+        p.beta[i] = normal(DIM(HEADS_DH));
+        dgamma[i] = constant(1, DIM(HEADS_DH));
+        dbeta[i] = constant(1, DIM(HEADS_DH));
+    }
+    head_norm_loss(&p);
+    memcpy(dx.data, p.dy.data, vitro_tensor_bytes(&dx));
+    for (int i = 0; i < 2; i++)
+        ok(dev->ops->head_norm_backward(dev, dx, dgamma[i], dbeta[i], p.x, p.mean[i], p.rstd[i],
+                                        p.gamma[i], i * HEADS_D, HEADS));
+    check("x", p.x, dx, 0, head_norm_loss, &p);
+    for (int i = 0; i < 2; i++) {
+        check("gamma", p.gamma[i], dgamma[i], 1, head_norm_loss, &p);
+        check("beta", p.beta[i], dbeta[i], 1, head_norm_loss, &p);
+    }
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
@@ -282,47 +330,70 @@ static void test_attention_cls(void **state)
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 typedef struct Tokens {
-    VitroTensor emb, cls, pos, x, first, dfirst, dx;
+    VitroTensor emb, cls, reg, pos, x, dx;
+    VitroTensor some, dsome, mean, dmean; /* two tokens from the second on, and their mean */
     VitroDropout dropout;
 } Tokens;
 
 static double tokens_loss(const void *arguments)
 {
     const Tokens *p = arguments;
-    ok(dev->ops->tokens(dev, p->x, p->emb, p->cls, p->pos, &p->dropout));
+    ok(dev->ops->tokens(dev, p->x, p->emb, p->cls, p->reg, p->pos, &p->dropout));
     return dot(p->x, p->dx);
 }
 
-static double first_loss(const void *arguments)
+static double some_loss(const void *arguments)
 {
     const Tokens *p = arguments;
-    ok(dev->ops->take_cls(dev, p->first, p->x));
-    return dot(p->first, p->dfirst);
+    ok(dev->ops->take_tokens(dev, p->some, p->x, 1));
+    return dot(p->some, p->dsome);
+}
+
+static double mean_loss(const void *arguments)
+{
+    const Tokens *p = arguments;
+    ok(dev->ops->mean_tokens(dev, p->mean, p->x, 1));
+    return dot(p->mean, p->dmean);
+}
+
+/* `placed`: rows of pos. */
+static void tokens(int64_t placed)
+{
+    enum { B = 3, N = 3, R = 2, T = 1 + R + N, D = 5 };
+    Tokens p = {.emb = normal(DIM(B, N, D)),
+                .cls = normal(DIM(D)),
+                .reg = normal(DIM(R, D)),
+                .pos = normal(DIM(placed, D)),
+                .x = make(DIM(B, T, D)),
+                .some = make(DIM(B, 2, D)),
+                .dsome = normal(DIM(B, 2, D)),
+                .mean = make(DIM(B, D)),
+                .dmean = normal(DIM(B, D)),
+                .dx = normal(DIM(B, T, D)),
+                .dropout = {.ratio = 0.4, .site = 9, .state = &drop_state}};
+    VitroTensor demb = make(DIM(B, N, D)), dx = make(DIM(B, T, D));
+    VitroTensor dcls = constant(1, DIM(D)), dreg = constant(1, DIM(R, D));
+    VitroTensor dpos = constant(1, DIM(placed, D));
+    tokens_loss(&p);
+    ok(dev->ops->tokens_backward(dev, demb, dcls, dreg, dpos, p.dx, N, &p.dropout));
+    check("emb", p.emb, demb, 0, tokens_loss, &p);
+    check("cls", p.cls, dcls, 1, tokens_loss, &p);
+    check("reg", p.reg, dreg, 1, tokens_loss, &p);
+    check("pos", p.pos, dpos, 1, tokens_loss, &p);
+
+    memset(dx.data, 0, vitro_tensor_bytes(&dx));
+    ok(dev->ops->add_tokens(dev, dx, p.dsome, 1));
+    check("x", p.x, dx, 0, some_loss, &p);
+    ok(dev->ops->mean_tokens_backward(dev, dx, p.dmean, 1));
+    check("x", p.x, dx, 0, mean_loss, &p);
 }
 
 static void test_tokens(void **state)
 {
     (void)state;
-    enum { B = 3, T = 4, D = 5 };
-    Tokens p = {.emb = normal(DIM(B, T - 1, D)),
-                .cls = normal(DIM(D)),
-                .pos = normal(DIM(T, D)),
-                .x = make(DIM(B, T, D)),
-                .first = make(DIM(B, D)),
-                .dfirst = normal(DIM(B, D)),
-                .dx = normal(DIM(B, T, D)),
-                .dropout = {.ratio = 0.4, .site = 9, .state = &drop_state}};
-    VitroTensor demb = make(DIM(B, T - 1, D)), dx = make(DIM(B, T, D));
-    VitroTensor dcls = constant(1, DIM(D)), dpos = constant(1, DIM(T, D));
-    tokens_loss(&p);
-    ok(dev->ops->tokens_backward(dev, demb, dcls, dpos, p.dx, &p.dropout));
-    check("emb", p.emb, demb, 0, tokens_loss, &p);
-    check("cls", p.cls, dcls, 1, tokens_loss, &p);
-    check("pos", p.pos, dpos, 1, tokens_loss, &p);
-
-    memset(dx.data, 0, vitro_tensor_bytes(&dx));
-    ok(dev->ops->add_cls(dev, dx, p.dfirst));
-    check("x", p.x, dx, 0, first_loss, &p);
+    tokens(6);
+    pool_used = 0;
+    tokens(3);
 }
 
 /* ---- loss ------------------------------------------------------------------------------------ */
@@ -391,6 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_products, empty_pool),
         cmocka_unit_test_setup(test_layernorm, empty_pool),
+        cmocka_unit_test_setup(test_head_norm, empty_pool),
         cmocka_unit_test_setup(test_attention, empty_pool),
         cmocka_unit_test_setup(test_attention_cls, empty_pool),
         cmocka_unit_test_setup(test_tokens, empty_pool),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* layernorm and its backward pass of every back end against ref. */
+/* layernorm, head_norm and their backward passes of every back end against ref. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,8 +103,77 @@ static void cases_of_shape(VtCase *c, int64_t M, int64_t D)
             }
 }
 
+typedef struct Heads {
+    int64_t M, N, Dh, first, heads;
+} Heads;
+
+static void head_norm(VtCase *c, const Heads *z, bool stats, bool in_place)
+{
+    int64_t mn[] = {z->M, z->N}, mh[] = {z->M, z->heads}, dh[] = {z->Dh};
+    VtTensor *x = in_place ? vt_inout(c, "x", 2, mn) : vt_input(c, "x", 2, mn);
+    VtTensor *gamma = vt_input(c, "gamma", 1, dh), *beta = vt_input(c, "beta", 1, dh);
+    VtTensor *y = in_place ? x : vt_output(c, "y", 2, mn);
+    VtTensor *mean = stats ? vt_output(c, "mean", 2, mh) : vt_absent();
+    VtTensor *rstd = stats ? vt_output(c, "rstd", 2, mh) : vt_absent();
+    for (int s = 0; s < VT_SIDES; s++)
+        vt_ok(c, c->dev[s]->ops->head_norm(c->dev[s], y->t[s], mean->t[s], rstd->t[s], x->t[s],
+                                           gamma->t[s], beta->t[s], EPS, z->first, z->heads));
+    vt_check(c, y, LIMIT);
+    vt_check(c, mean, 10 * LIMIT);
+    vt_check(c, rstd, LIMIT);
+}
+
+static void head_norm_backward(VtCase *c, const Heads *z, bool frozen)
+{
+    int64_t mn[] = {z->M, z->N}, mh[] = {z->M, z->heads}, dh[] = {z->Dh};
+    VtTensor *x = vt_input(c, "x", 2, mn), *y = vt_output(c, "y", 2, mn);
+    VtTensor *gamma = vt_input(c, "gamma", 1, dh), *beta = vt_input(c, "beta", 1, dh);
+    VtTensor *mean = vt_output(c, "mean", 2, mh), *rstd = vt_output(c, "rstd", 2, mh);
+    for (int s = 0; s < VT_SIDES; s++)
+        vt_ok(c, c->dev[s]->ops->head_norm(c->dev[s], y->t[s], mean->t[s], rstd->t[s], x->t[s],
+                                           gamma->t[s], beta->t[s], EPS, z->first, z->heads));
+    vt_settle(c, mean);
+    vt_settle(c, rstd);
+    VtTensor *dx = vt_inout(c, "dx", 2, mn);
+    VtTensor *dgamma = frozen ? vt_absent() : vt_inout(c, "dgamma", 1, dh);
+    VtTensor *dbeta = frozen ? vt_absent() : vt_inout(c, "dbeta", 1, dh);
+    for (int s = 0; s < VT_SIDES; s++)
+        vt_ok(c, c->dev[s]->ops->head_norm_backward(c->dev[s], dx->t[s], dgamma->t[s], dbeta->t[s],
+                                                    x->t[s], mean->t[s], rstd->t[s], gamma->t[s],
+                                                    z->first, z->heads));
+    vt_check(c, dx, 2 * LIMIT);
+    vt_check(c, dgamma, 2 * LIMIT);
+    vt_check(c, dbeta, 2 * LIMIT);
+}
+
+static void cases_of_heads(VtCase *c)
+{
+    static const Heads shapes[] = {{1, 24, 8, 0, 1},    {3, 30, 5, 10, 2},   {5, 36, 3, 0, 4},
+                                   {70, 96, 16, 32, 2}, {2, 387, 129, 0, 1}, {17, 192, 32, 0, 6}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const Heads *z = &shapes[i];
+        for (int option = 0; option < 4; option++) {
+            bool a = option & 1, b = option & 2;
+            if (vt_begin(c, "head_norm M=%d N=%d Dh=%d first=%d heads=%d%s%s", (int)z->M, (int)z->N,
+                         (int)z->Dh, (int)z->first, (int)z->heads, a ? " stats" : "",
+                         b ? " y=x" : "")) {
+                head_norm(c, z, a, b);
+                vt_end(c);
+            }
+        }
+        for (int frozen = 0; frozen < 2; frozen++)
+            if (vt_begin(c, "head_norm_backward M=%d N=%d Dh=%d first=%d heads=%d%s", (int)z->M,
+                         (int)z->N, (int)z->Dh, (int)z->first, (int)z->heads,
+                         frozen ? " frozen" : "")) {
+                head_norm_backward(c, z, frozen);
+                vt_end(c);
+            }
+    }
+}
+
 static void cases(VtCase *c)
 {
+    cases_of_heads(c);
     static const int64_t rows[] = {1, 2, 5, 17};
     static const int64_t cols[] = {1, 2, 7, 8, 9, 15, 16, 17, 33, 40, 97, 768};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

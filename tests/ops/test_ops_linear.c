@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* linear, epilogue_backward, linear_backward of every back end against ref. */
+/* linear, epilogue_backward, scale_backward, linear_backward of every back end against ref. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,12 +25,12 @@ typedef enum Prepared {
 
 typedef struct Variant {
     VitroAct act;
-    bool bias, pre, dropout, path;
+    bool bias, pre, dropout, path, scale;
     Residual residual;
     Prepared prepared;
 } Variant;
 
-static const char *const act_name[] = {"none", "gelu", "gelu_tanh", "tanh"};
+static const char *const act_name[] = {"none", "gelu", "gelu_tanh", "tanh", "gelu_quick"};
 static const char *const prepared_name[] = {"", " prepared", " refreshed"};
 static const char *const residual_name[] = {"", " residual", " residual=y"};
 
@@ -72,6 +72,7 @@ static void forward(VtCase *c, const Shape *z, const Variant *v)
     VtTensor *w = vt_make(c, "w", VT_INPUT, VITRO_F32, 1 / sqrt((double)K), 2, (int64_t[]){N, K});
     VtTensor *b = v->bias ? vt_input(c, "b", 1, (int64_t[]){N}) : vt_absent();
     VtTensor *pre = v->pre ? vt_output(c, "pre", 2, mn) : vt_absent();
+    VtTensor *scale = v->scale ? vt_input(c, "scale", 1, (int64_t[]){N}) : vt_absent();
     VtTensor *residual =
         v->residual == RESIDUAL_OTHER ? vt_input(c, "residual", 2, mn) : vt_absent();
     VtTensor *y =
@@ -81,6 +82,7 @@ static void forward(VtCase *c, const Shape *z, const Variant *v)
         VitroWeight weight = {.w = w->t[s], .b = b->t[s]};
         VitroEpilogue e = make_epilogue(c, s, z, v);
         e.pre = pre->t[s];
+        e.scale = scale->t[s];
         e.residual = v->residual == RESIDUAL_IN_PLACE ? y->t[s] : residual->t[s];
         /* a last, partial batch has fewer rows than were prepared for */
         prepare(c, s, &weight, w, v->pre ? 3 * M + 2 : M, v->prepared);
@@ -94,15 +96,31 @@ static void forward(VtCase *c, const Shape *z, const Variant *v)
 static void backward_of_epilogue(VtCase *c, const Shape *z, const Variant *v, bool in_place)
 {
     int64_t mn[] = {z->M, z->N};
+    VtTensor *scale = v->scale ? vt_input(c, "scale", 1, (int64_t[]){z->N}) : vt_absent();
     VtTensor *pre = v->pre ? vt_make(c, "pre", VT_INPUT, VITRO_F32, 2, 2, mn) : vt_absent();
     VtTensor *dy = in_place ? vt_inout(c, "dy", 2, mn) : vt_input(c, "dy", 2, mn);
     VtTensor *dpre = in_place ? dy : vt_output(c, "dpre", 2, mn);
     for (int s = 0; s < VT_SIDES; s++) {
         VitroEpilogue e = make_epilogue(c, s, z, v);
         e.pre = pre->t[s];
+        e.scale = scale->t[s];
         vt_ok(c, c->dev[s]->ops->epilogue_backward(c->dev[s], dpre->t[s], dy->t[s], &e));
     }
     vt_check(c, dpre, LIMIT);
+}
+
+static void backward_of_scale(VtCase *c, const Shape *z, const Variant *v)
+{
+    int64_t mn[] = {z->M, z->N}, n[] = {z->N};
+    VtTensor *pre = vt_input(c, "pre", 2, mn), *dy = vt_input(c, "dy", 2, mn);
+    VtTensor *scale = vt_input(c, "scale", 1, n), *dscale = vt_inout(c, "dscale", 1, n);
+    for (int s = 0; s < VT_SIDES; s++) {
+        VitroEpilogue e = make_epilogue(c, s, z, v);
+        e.pre = pre->t[s];
+        e.scale = scale->t[s];
+        vt_ok(c, c->dev[s]->ops->scale_backward(c->dev[s], dscale->t[s], dy->t[s], &e));
+    }
+    vt_check(c, dscale, LIMIT);
 }
 
 /* Which gradients are asked for. */
@@ -142,10 +160,11 @@ static void backward(VtCase *c, const Shape *z, unsigned wanted, const Variant *
 
 static void forward_case(VtCase *c, const Shape *z, const Variant *v)
 {
-    if (vt_begin(c, "linear M=%d K=%d N=%d rps=%d act=%s%s%s%s%s%s%s", (int)z->M, (int)z->K,
+    if (vt_begin(c, "linear M=%d K=%d N=%d rps=%d act=%s%s%s%s%s%s%s%s", (int)z->M, (int)z->K,
                  (int)z->N, (int)z->rows_per_sample, act_name[v->act], v->bias ? " bias" : "",
                  v->pre ? " pre" : "", v->dropout ? " dropout" : "", v->path ? " path" : "",
-                 residual_name[v->residual], prepared_name[v->prepared])) {
+                 v->scale ? " scale" : "", residual_name[v->residual],
+                 prepared_name[v->prepared])) {
         forward(c, z, v);
         vt_end(c);
     }
@@ -153,10 +172,17 @@ static void forward_case(VtCase *c, const Shape *z, const Variant *v)
 
 static void epilogue_backward_case(VtCase *c, const Shape *z, const Variant *v, bool in_place)
 {
-    if (vt_begin(c, "epilogue_backward M=%d N=%d rps=%d act=%s%s%s%s", (int)z->M, (int)z->N,
+    if (vt_begin(c, "epilogue_backward M=%d N=%d rps=%d act=%s%s%s%s%s", (int)z->M, (int)z->N,
                  (int)z->rows_per_sample, act_name[v->act], v->dropout ? " dropout" : "",
-                 v->path ? " path" : "", in_place ? " dpre=dy" : "")) {
+                 v->path ? " path" : "", v->scale ? " scale" : "", in_place ? " dpre=dy" : "")) {
         backward_of_epilogue(c, z, v, in_place);
+        vt_end(c);
+    }
+    if (v->scale && !in_place &&
+        vt_begin(c, "scale_backward M=%d N=%d rps=%d act=%s%s%s", (int)z->M, (int)z->N,
+                 (int)z->rows_per_sample, act_name[v->act], v->dropout ? " dropout" : "",
+                 v->path ? " path" : "")) {
+        backward_of_scale(c, z, v);
         vt_end(c);
     }
 }
@@ -203,14 +229,15 @@ static const Shape large_shapes[] = {{50, 768, 768, 50},  {34, 768, 2304, 17}, {
 static void all_epilogues(VtCase *c)
 {
     Shape z = {6, 9, 19, 3};
-    for (int act = VITRO_ACT_NONE; act <= VITRO_ACT_TANH; act++)
+    for (int act = VITRO_ACT_NONE; act <= VITRO_ACT_GELU_QUICK; act++)
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++)
-            for (unsigned bits = 0; bits < 16; bits++) {
+            for (unsigned bits = 0; bits < 32; bits++) {
                 Variant v = {.act = (VitroAct)act,
                              .bias = bits & 1,
                              .pre = bits & 2,
                              .dropout = bits & 4,
                              .path = bits & 8,
+                             .scale = bits & 16,
                              .residual = (Residual)residual};
                 forward_case(c, &z, &v);
             }
@@ -220,12 +247,13 @@ static void all_epilogue_gradients(VtCase *c)
 {
     static const Shape shapes[] = {{6, 1, 19, 3}, {1, 1, 1, 1}, {34, 1, 96, 17}, {7, 1, 40, 1}};
     for (size_t i = 0; i < COUNT(shapes); i++)
-        for (int act = VITRO_ACT_NONE; act <= VITRO_ACT_TANH; act++)
-            for (unsigned bits = 0; bits < 8; bits++) {
+        for (int act = VITRO_ACT_NONE; act <= VITRO_ACT_GELU_QUICK; act++)
+            for (unsigned bits = 0; bits < 16; bits++) {
                 Variant v = {.act = (VitroAct)act,
                              .pre = act != VITRO_ACT_NONE,
                              .dropout = bits & 1,
-                             .path = bits & 2};
+                             .path = bits & 2,
+                             .scale = bits & 8};
                 epilogue_backward_case(c, &shapes[i], &v, bits & 4);
             }
 }
@@ -235,6 +263,7 @@ static void gradients_of(VtCase *c, const Shape *z)
     Variant through[] = {{.act = VITRO_ACT_GELU, .pre = true, .dropout = true},
                          {.act = VITRO_ACT_GELU_TANH, .pre = true, .path = true},
                          {.act = VITRO_ACT_TANH, .pre = true},
+                         {.act = VITRO_ACT_GELU_QUICK, .pre = true, .dropout = true},
                          {.dropout = true}};
     static const unsigned wanted[] = {DX | DW | DB, DX | DW, DX, DW | DB, DW};
     for (size_t i = 0; i < COUNT(wanted); i++)

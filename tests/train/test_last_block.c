@@ -98,7 +98,7 @@ static void full_forward(Fixture *f)
     int last = f->cfg.depth - 1;
     VitroTensor x = last ? f->acts->block[last - 1].out : f->acts->embed.out;
     ok(vitro_block_forward(f->dev, &f->full, &f->model->params.block[last], x));
-    ok(f->dev->ops->take_cls(f->dev, f->cls, f->full.out));
+    ok(f->dev->ops->take_tokens(f->dev, f->cls, f->full.out, 0));
 }
 
 /* As vitro_model_backward from the final norm down, with the full last block; dcls as there. */
@@ -108,7 +108,7 @@ static void full_backward(Fixture *f, VitroTensor dcls)
     VitroActs *a = f->acts;
     int last = f->cfg.depth - 1;
     memset(f->dx.data, 0, vitro_tensor_bytes(&f->dx));
-    ok(f->dev->ops->add_cls(f->dev, f->dx, dcls));
+    ok(f->dev->ops->add_tokens(f->dev, f->dx, dcls, 0));
     ok(vitro_block_backward(f->dev, f->dx, &grad->block[last], &f->full, &p->block[last],
                             &f->scratch));
     for (int l = last - 1; l >= 0; l--)
@@ -227,7 +227,7 @@ static void compare(const VitroConfig *cfg, const VitroDeviceOptions *options, V
         memcpy(f.full.out.data, f.acts->embed.out.data, vitro_tensor_bytes(&f.full.out));
         int last = cfg->depth - 1;
         ok(vitro_block_forward(f.dev, &f.full, &f.model->params.block[last], f.full.out));
-        ok(f.dev->ops->take_cls(f.dev, f.cls, f.full.out));
+        ok(f.dev->ops->take_tokens(f.dev, f.cls, f.full.out, 0));
         same("class token", f.acts->last.out, f.cls, limit);
     }
     end(&f);

@@ -120,7 +120,7 @@ static void check_forward(const Rig *r, int64_t passes, int64_t again)
     check_calls(r, "attention_cls", "[3,5,8]", passes);
     check_calls(r, "patchify", "[12,48]", passes + again);
     check_calls(r, "tokens", "[15,8]", passes);
-    check_calls(r, "take_cls", "[3,8]", passes * 2);
+    check_calls(r, "take_tokens", "[3,8]", passes * 2);
     const double macs = (double)passes * forward_macs();
     assert_true(total(r, "linear", NULL).flops == 2 * macs);
     assert_true(total(r, "attention", NULL).flops ==
@@ -218,7 +218,7 @@ static void train(const char *backend, VitroOptimizer optimizer, bool freeze)
         check_calls(r, "attention_backward", "[3,5,8]", STEPS * (DEPTH - 1));
         check_calls(r, "attention_cls_backward", "[3,5,8]", STEPS);
         check_calls(r, "tokens_backward", NULL, STEPS);
-        check_calls(r, "add_cls", NULL, STEPS * 2);
+        check_calls(r, "add_tokens", NULL, STEPS * 2);
         /* two products for each of forward, but for the images' gradient */
         const double macs = 2 * forward_macs() - (double)B * N * (3.0 * P * P) * D;
         assert_true(total(r, "linear_backward", NULL).flops == 2 * STEPS * macs);

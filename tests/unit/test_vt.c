@@ -23,13 +23,13 @@ typedef enum Fault {
 
 static Fault fault;
 
-/* take_cls of one image: cls[1,D] = x[1,T,D]'s token 0. */
-static VitroStatus spoiled(VitroDevice *dev, VitroTensor cls, VitroTensor x)
+/* take_tokens of one image: y[1,D] = x[1,T,D]'s token `first`. */
+static VitroStatus spoiled(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
 {
     static int calls;
-    int64_t D = cls.dim[1];
-    float *to = cls.data, *from = x.data, last = to[D - 1];
-    VITRO_TRY(vitro_backend_ref.take_cls(dev, cls, x));
+    int64_t D = y.dim[1];
+    float *to = y.data, *from = x.data, last = to[D - 1];
+    VITRO_TRY(vitro_backend_ref.take_tokens(dev, y, x, first));
     if (fault == FAULT_VALUE)
         to[1] += 4e-4f;
     if (fault == FAULT_MISSING)
@@ -49,12 +49,12 @@ static VitroStatus spoiled(VitroDevice *dev, VitroTensor cls, VitroTensor x)
 
 static bool passes(VtCase *c)
 {
-    assert_true(vt_begin(c, "take_cls, spoiled in way %d", (int)fault));
+    assert_true(vt_begin(c, "take_tokens, spoiled in way %d", (int)fault));
     VtTensor *x = vt_input(c, "x", 3, (int64_t[]){1, 3, 9});
-    VtTensor *cls = vt_output(c, "cls", 2, (int64_t[]){1, 9});
+    VtTensor *y = vt_output(c, "y", 2, (int64_t[]){1, 9});
     for (int s = 0; s < VT_SIDES; s++)
-        vt_ok(c, c->dev[s]->ops->take_cls(c->dev[s], cls->t[s], x->t[s]));
-    vt_check(c, cls, 1e-6);
+        vt_ok(c, c->dev[s]->ops->take_tokens(c->dev[s], y->t[s], x->t[s], 1));
+    vt_check(c, y, 1e-6);
     vt_end(c);
     return !c->failed;
 }
@@ -69,7 +69,7 @@ static void test_every_fault_is_found(void **state)
     assert_int_equal(vitro_device_open(&oracle, &options), VITRO_OK);
     options.precision = VITRO_FP32;
     assert_int_equal(vitro_device_open(&tested, &options), VITRO_OK);
-    ops.take_cls = spoiled;
+    ops.take_tokens = spoiled;
     tested->ops = &ops;
     c.dev[VT_ORACLE] = oracle;
     c.dev[VT_TESTED] = c.dev[VT_AGAIN] = tested;

@@ -61,6 +61,8 @@ VitroStatus vitro_cpu_linear(VitroDevice *dev, VitroTensor y, VitroTensor x,
                              const VitroWeight *weight, const VitroEpilogue *epilogue);
 VitroStatus vitro_cpu_epilogue_backward(VitroDevice *dev, VitroTensor dpre, VitroTensor dy,
                                         const VitroEpilogue *epilogue);
+VitroStatus vitro_cpu_scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                     const VitroEpilogue *epilogue);
 VitroStatus vitro_cpu_linear_backward(VitroDevice *dev, VitroTensor dx, const VitroWeight *grad,
                                       VitroTensor dpre, VitroTensor x, const VitroWeight *weight,
                                       const VitroEpilogue *through);
@@ -70,6 +72,13 @@ VitroStatus vitro_cpu_layernorm_backward(VitroDevice *dev, VitroTensor dx, Vitro
                                          VitroTensor dbeta, VitroTensor add, VitroTensor dy,
                                          VitroTensor x, VitroTensor mean, VitroTensor rstd,
                                          VitroTensor gamma);
+VitroStatus vitro_cpu_head_norm(VitroDevice *dev, VitroTensor y, VitroTensor mean, VitroTensor rstd,
+                                VitroTensor x, VitroTensor gamma, VitroTensor beta, double eps,
+                                int64_t first, int64_t heads);
+VitroStatus vitro_cpu_head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                         VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                         VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                         int64_t heads);
 VitroStatus vitro_cpu_attention(VitroDevice *dev, VitroTensor ctx, VitroTensor lse, VitroTensor qkv,
                                 const VitroAttentionShape *shape);
 VitroStatus vitro_cpu_attention_backward(VitroDevice *dev, VitroTensor dqkv, VitroTensor dctx,
@@ -85,12 +94,15 @@ VitroStatus vitro_cpu_attention_cls_backward(VitroDevice *dev, VitroTensor dq, V
 VitroStatus vitro_cpu_patchify(VitroDevice *dev, VitroTensor patches, VitroTensor images,
                                int64_t patch_size);
 VitroStatus vitro_cpu_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
-                             VitroTensor pos, const VitroDropout *dropout);
+                             VitroTensor reg, VitroTensor pos, const VitroDropout *dropout);
 VitroStatus vitro_cpu_tokens_backward(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
-                                      VitroTensor dpos, VitroTensor dx,
+                                      VitroTensor dreg, VitroTensor dpos, VitroTensor dx, int64_t N,
                                       const VitroDropout *dropout);
-VitroStatus vitro_cpu_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x);
-VitroStatus vitro_cpu_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls);
+VitroStatus vitro_cpu_take_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first);
+VitroStatus vitro_cpu_add_tokens(VitroDevice *dev, VitroTensor x, VitroTensor y, int64_t first);
+VitroStatus vitro_cpu_mean_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first);
+VitroStatus vitro_cpu_mean_tokens_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dy,
+                                           int64_t first);
 VitroStatus vitro_cpu_cross_entropy(VitroDevice *dev, double *losses, int32_t *best,
                                     VitroTensor dlogits, VitroTensor logits, const int32_t *labels,
                                     double smoothing, double grad_scale);

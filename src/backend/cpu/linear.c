@@ -228,7 +228,7 @@ static void *element_at(VitroTensor t, int64_t at)
     return t.data ? (uint8_t *)t.data + (size_t)at * vitro_dtype_size(t.dtype) : NULL;
 }
 
-/* y = path(dropout(act(x w^T + b))) + residual */
+/* y = path(scale dropout(act(x w^T + b))) + residual */
 static void finish_forward(const void *user, float *tile, int64_t row, int64_t rows, int64_t col,
                            int64_t cols)
 {
@@ -245,6 +245,7 @@ static void finish_forward(const void *user, float *tile, int64_t row, int64_t r
                           .narrow = f->out.dtype == VITRO_BF16,
                           .pre_narrow = e->pre.dtype == VITRO_BF16,
                           .stride = f->cols,
+                          .column_scale = element_at(e->scale, col),
                           .residual = element_at(e->residual, at)};
     if (vitro_dropout_on(&e->dropout) || (e->act != VITRO_ACT_NONE && e->act != VITRO_ACT_GELU)) {
         for (int64_t r = 0; r < rows && e->pre.data; r++)
@@ -263,7 +264,7 @@ static void finish_forward(const void *user, float *tile, int64_t row, int64_t r
     f->kernels->finish(&finish);
 }
 
-/* A row's piece of a gradient in x, taken back through path, dropout and activation. */
+/* A row's piece of a gradient in x, taken back through path, scale, dropout and activation. */
 static void back_row(const Finish *f, float *x, int64_t row, int64_t col, int64_t n)
 {
     enum { PIECE = 1024 };
@@ -272,6 +273,8 @@ static void back_row(const Finish *f, float *x, int64_t row, int64_t col, int64_
     const float scale = f->path ? f->path[row / e->rows_per_sample] : 1.0f;
     if (scale != 1.0f)
         f->kernels->scale_add(x, x, scale, NULL, n);
+    if (e->scale.data)
+        f->kernels->multiply(x, x, vitro_f32_at(e->scale, col), n);
     if (vitro_dropout_on(&e->dropout))
         drop_row(f, x, row, col, n);
     if (e->act == VITRO_ACT_NONE)
@@ -331,6 +334,48 @@ VitroStatus vitro_cpu_epilogue_backward(VitroDevice *dev, VitroTensor dpre, Vitr
             back_row(&f, x, row, c, n);
             vitro_cpu_put(f.kernels, dpre, row * N + c, x, n);
         }
+    return VITRO_OK;
+}
+
+/* One row's part of the gradient of epilogue->scale: sum[n] += path dropout(act(pre)) dy. `room`
+ * has two rows of N. */
+static void add_scale_row(float *sum, const Finish *f, VitroTensor dy, int64_t row, float *room)
+{
+    const VitroEpilogue *e = f->e;
+    const int64_t N = f->cols;
+    const float *d = vitro_f32_at(dy, row * N);
+    float *branch = room, *wide = room + vitro_round_up(N, 16);
+    vitro_cpu_get(f->kernels, branch, e->pre, row * N, N);
+    f->kernels->act(branch, branch, N, e->act);
+    if (vitro_dropout_on(&e->dropout))
+        drop_row(f, branch, row, 0, N);
+    if (dy.dtype != VITRO_F32) {
+        vitro_cpu_get(f->kernels, wide, dy, row * N, N);
+        d = wide;
+    }
+    f->kernels->add_product(sum, branch, d, f->path ? f->path[row / e->rows_per_sample] : 1.0f, N);
+}
+
+VitroStatus vitro_cpu_scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                     const VitroEpilogue *e)
+{
+    assert(e->pre.data && e->rows_per_sample > 0);
+    const int64_t M = vitro_tensor_rows(&dy), N = vitro_tensor_cols(&dy);
+    const int64_t pieces = vitro_cpu_pieces(M), row = vitro_round_up(N, 16);
+    Finish f = {.kernels = vitro_cpu(dev)->kernels, .e = e, .cols = N};
+    void *memory = NULL;
+    VITRO_TRY(path_scales(&f.path, dev, e, M));
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OP,
+                            (size_t)((pieces + 2 * dev->threads) * row) * sizeof(float)));
+    float *partial = memory, *room = partial + pieces * row;
+    PARALLEL(M * N)
+    for (int64_t i = 0; i < pieces; i++) {
+        float *sum = partial + i * row, *own = room + omp_get_thread_num() * 2 * row;
+        memset(sum, 0, (size_t)N * sizeof *sum);
+        for (int64_t m = i * M / pieces; m < (i + 1) * M / pieces; m++)
+            add_scale_row(sum, &f, dy, m, own);
+    }
+    f.kernels->add_rows(dscale.data, partial, row, pieces, N);
     return VITRO_OK;
 }
 
@@ -422,6 +467,7 @@ VitroStatus vitro_cpu_linear_backward(VitroDevice *dev, VitroTensor dx, const Vi
 {
     const int64_t M = vitro_tensor_rows(&dpre), N = weight->w.dim[0], K = weight->w.dim[1];
     assert(vitro_tensor_cols(&dpre) == N);
+    assert(!through || !through->scale.data);
     if (grad && grad->w.data)
         VITRO_TRY(add_weight_gradient(dev, grad->w, dpre, x));
     if (grad && grad->b.data)

@@ -61,6 +61,74 @@ VitroStatus vitro_cpu_layernorm_backward(VitroDevice *dev, VitroTensor dx, Vitro
     return VITRO_OK;
 }
 
+/* ---- layer norm of heads ----------------------------------------------------------------------
+ */
+
+VitroStatus vitro_cpu_head_norm(VitroDevice *dev, VitroTensor y, VitroTensor mean, VitroTensor rstd,
+                                VitroTensor x, VitroTensor gamma, VitroTensor beta, double eps,
+                                int64_t first, int64_t heads)
+{
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    const int64_t M = vitro_tensor_rows(&x), N = vitro_tensor_cols(&x), Dh = gamma.dim[0];
+    const int64_t wide = vitro_round_up(Dh, 16);
+    const size_t row_bytes = (size_t)N * vitro_dtype_size(x.dtype);
+    void *memory = NULL; /* a head of x and one of y for each thread */
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OP,
+                            (size_t)(dev->threads * 2 * wide) * sizeof(float)));
+    PARALLEL(M * N)
+    for (int64_t m = 0; m < M; m++) {
+        float *from = (float *)memory + omp_get_thread_num() * 2 * wide, *to = from + wide;
+        if (y.data != x.data)
+            memcpy((uint8_t *)y.data + (size_t)m * row_bytes,
+                   (uint8_t *)x.data + (size_t)m * row_bytes, row_bytes);
+        for (int64_t h = 0; h < heads; h++) {
+            const int64_t at = m * N + first + h * Dh, i = m * heads + h;
+            vitro_cpu_get(kernels, from, x, at, Dh);
+            kernels->layernorm(to, mean.data ? (float *)mean.data + i : NULL,
+                               rstd.data ? (float *)rstd.data + i : NULL, from, gamma.data,
+                               beta.data, Dh, (float)eps);
+            vitro_cpu_put(kernels, y, at, to, Dh);
+        }
+    }
+    return VITRO_OK;
+}
+
+VitroStatus vitro_cpu_head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                         VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                         VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                         int64_t heads)
+{
+    const VitroKernels *kernels = vitro_cpu(dev)->kernels;
+    const int64_t M = vitro_tensor_rows(&x), N = vitro_tensor_cols(&x), Dh = gamma.dim[0];
+    const int64_t pieces = vitro_cpu_pieces(M), wide = vitro_round_up(Dh, 16);
+    const bool train = dgamma.data || dbeta.data;
+    void *memory = NULL;
+    VITRO_TRY(vitro_scratch(&memory, VITRO_SCRATCH_OP,
+                            (size_t)((2 * pieces + 3 * dev->threads) * wide) * sizeof(float)));
+    float *partial = memory; /* [pieces][2][wide]: of dgamma and of dbeta */
+    float *room = partial + 2 * pieces * wide;
+    PARALLEL(M * N)
+    for (int64_t p = 0; p < pieces; p++) {
+        float *g = train ? partial + p * 2 * wide : NULL, *b = train ? g + wide : NULL;
+        float *d = room + omp_get_thread_num() * 3 * wide, *from = d + wide, *to = from + wide;
+        if (train)
+            memset(g, 0, (size_t)(2 * wide) * sizeof *g);
+        for (int64_t i = p * M / pieces * heads; i < (p + 1) * M / pieces * heads; i++) {
+            const int64_t at = i / heads * N + first + i % heads * Dh;
+            vitro_cpu_get(kernels, d, dx, at, Dh);
+            vitro_cpu_get(kernels, from, x, at, Dh);
+            kernels->layernorm_backward(to, g, b, NULL, d, from, ((float *)mean.data)[i],
+                                        ((float *)rstd.data)[i], gamma.data, Dh);
+            vitro_cpu_put(kernels, dx, at, to, Dh);
+        }
+    }
+    if (dgamma.data)
+        kernels->add_rows(dgamma.data, partial, 2 * wide, pieces, Dh);
+    if (dbeta.data)
+        kernels->add_rows(dbeta.data, partial + wide, 2 * wide, pieces, Dh);
+    return VITRO_OK;
+}
+
 /* ---- cross entropy ----------------------------------------------------------------------------
  */
 

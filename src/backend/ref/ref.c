@@ -113,12 +113,24 @@ static VitroStatus ref_epilogue_backward(VitroDevice *dev, VitroTensor dpre, Vit
     return VITRO_OK;
 }
 
+static VitroStatus ref_scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                      const VitroEpilogue *epilogue)
+{
+    int64_t N = vitro_tensor_cols(&dy);
+    assert(epilogue->pre.data && epilogue->rows_per_sample > 0);
+    PARALLEL
+    for (int64_t n = 0; n < N; n++)
+        vitro_ref_scale_backward(dscale, dy, epilogue, n);
+    return VITRO_OK;
+}
+
 static VitroStatus ref_linear_backward(VitroDevice *dev, VitroTensor dx, const VitroWeight *grad,
                                        VitroTensor dpre, VitroTensor x, const VitroWeight *weight,
                                        const VitroEpilogue *through)
 {
     int64_t M = vitro_tensor_rows(&dpre), N = weight->w.dim[0];
     assert(vitro_tensor_cols(&dpre) == N);
+    assert(!through || !through->scale.data);
     if (grad) {
         PARALLEL
         for (int64_t n = 0; n < N; n++)
@@ -161,6 +173,37 @@ static VitroStatus ref_layernorm_backward(VitroDevice *dev, VitroTensor dx, Vitr
         for (int64_t m = 0; m < M; m++)
             vitro_ref_layernorm_backward_x(dx, add, dy, x, mean, rstd, gamma, m);
     }
+    return VITRO_OK;
+}
+
+static VitroStatus ref_head_norm(VitroDevice *dev, VitroTensor y, VitroTensor mean,
+                                 VitroTensor rstd, VitroTensor x, VitroTensor gamma,
+                                 VitroTensor beta, double eps, int64_t first, int64_t heads)
+{
+    int64_t M = vitro_tensor_rows(&x);
+    assert(first + heads * gamma.dim[0] <= vitro_tensor_cols(&x));
+    PARALLEL
+    for (int64_t m = 0; m < M; m++)
+        vitro_ref_head_norm(y, mean, rstd, x, gamma, beta, eps, first, heads, m);
+    return VITRO_OK;
+}
+
+static VitroStatus ref_head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                          VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                          VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                          int64_t heads)
+{
+    int64_t M = vitro_tensor_rows(&x), Dh = gamma.dim[0];
+    assert(first + heads * Dh <= vitro_tensor_cols(&x));
+    if (dgamma.data || dbeta.data) {
+        PARALLEL
+        for (int64_t d = 0; d < Dh; d++)
+            vitro_ref_head_norm_backward_w(dgamma, dbeta, dx, x, mean, rstd, gamma, first, heads,
+                                           d);
+    }
+    PARALLEL
+    for (int64_t m = 0; m < M; m++)
+        vitro_ref_head_norm_backward_x(dx, x, mean, rstd, gamma, first, heads, m);
     return VITRO_OK;
 }
 
@@ -221,7 +264,8 @@ static VitroStatus ref_attention_cls_backward(VitroDevice *dev, VitroTensor dq, 
     return VITRO_OK;
 }
 
-/* ---- images to tokens, tokens to the class token --------------------------------------------- */
+/* ---- images to tokens, tokens to what is classified -------------------------------------------
+ */
 
 static VitroStatus ref_patchify(VitroDevice *dev, VitroTensor patches, VitroTensor images,
                                 int64_t patch_size)
@@ -234,41 +278,60 @@ static VitroStatus ref_patchify(VitroDevice *dev, VitroTensor patches, VitroTens
 }
 
 static VitroStatus ref_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
-                              VitroTensor pos, const VitroDropout *dropout)
+                              VitroTensor reg, VitroTensor pos, const VitroDropout *dropout)
 {
     assert(x.rank == 3);
     PARALLEL
     for (int64_t b = 0; b < x.dim[0]; b++)
-        vitro_ref_tokens(x, emb, cls, pos, dropout, b);
+        vitro_ref_tokens(x, emb, cls, reg, pos, dropout, b);
     return VITRO_OK;
 }
 
 static VitroStatus ref_tokens_backward(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
-                                       VitroTensor dpos, VitroTensor dx,
-                                       const VitroDropout *dropout)
+                                       VitroTensor dreg, VitroTensor dpos, VitroTensor dx,
+                                       int64_t N, const VitroDropout *dropout)
 {
-    assert(dx.rank == 3);
+    assert(dx.rank == 3 && N <= dx.dim[1]);
     PARALLEL
     for (int64_t t = 0; t < dx.dim[1]; t++)
-        vitro_ref_tokens_backward(demb, dcls, dpos, dx, dropout, t);
+        vitro_ref_tokens_backward(demb, dcls, dreg, dpos, dx, N, dropout, t);
     return VITRO_OK;
 }
 
-static VitroStatus ref_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x)
+static VitroStatus ref_take_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
 {
     assert(x.rank == 3);
     PARALLEL
     for (int64_t b = 0; b < x.dim[0]; b++)
-        vitro_ref_take_cls(cls, x, b);
+        vitro_ref_take_tokens(y, x, first, b);
     return VITRO_OK;
 }
 
-static VitroStatus ref_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls)
+static VitroStatus ref_add_tokens(VitroDevice *dev, VitroTensor x, VitroTensor y, int64_t first)
 {
     assert(x.rank == 3);
     PARALLEL
     for (int64_t b = 0; b < x.dim[0]; b++)
-        vitro_ref_add_cls(x, cls, b);
+        vitro_ref_add_tokens(x, y, first, b);
+    return VITRO_OK;
+}
+
+static VitroStatus ref_mean_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
+{
+    assert(x.rank == 3 && first < x.dim[1]);
+    PARALLEL
+    for (int64_t b = 0; b < x.dim[0]; b++)
+        vitro_ref_mean_tokens(y, x, first, b);
+    return VITRO_OK;
+}
+
+static VitroStatus ref_mean_tokens_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dy,
+                                            int64_t first)
+{
+    assert(dx.rank == 3 && first < dx.dim[1]);
+    PARALLEL
+    for (int64_t b = 0; b < dx.dim[0]; b++)
+        vitro_ref_mean_tokens_backward(dx, dy, first, b);
     return VITRO_OK;
 }
 
@@ -334,9 +397,12 @@ const VitroBackendOps vitro_backend_ref = {
     .weight_release = ref_weight_release,
     .linear = ref_linear,
     .epilogue_backward = ref_epilogue_backward,
+    .scale_backward = ref_scale_backward,
     .linear_backward = ref_linear_backward,
     .layernorm = ref_layernorm,
     .layernorm_backward = ref_layernorm_backward,
+    .head_norm = ref_head_norm,
+    .head_norm_backward = ref_head_norm_backward,
     .attention = ref_attention,
     .attention_backward = ref_attention_backward,
     .attention_cls = ref_attention_cls,
@@ -344,8 +410,10 @@ const VitroBackendOps vitro_backend_ref = {
     .patchify = ref_patchify,
     .tokens = ref_tokens,
     .tokens_backward = ref_tokens_backward,
-    .take_cls = ref_take_cls,
-    .add_cls = ref_add_cls,
+    .take_tokens = ref_take_tokens,
+    .add_tokens = ref_add_tokens,
+    .mean_tokens = ref_mean_tokens,
+    .mean_tokens_backward = ref_mean_tokens_backward,
     .cross_entropy = ref_cross_entropy,
     .sum_of_squares = ref_sum_of_squares,
     .sgd = ref_sgd,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Activations and their derivatives. GELU: Hendrycks and Gimpel, arXiv:1606.08415; both of its
- * forms as torch.nn.functional.gelu defines them (approximate='none' and 'tanh'). */
+ * forms as torch.nn.functional.gelu defines them (approximate='none' and 'tanh'), and CLIP's
+ * QuickGELU, x sigmoid(1.702 x). */
 #include <math.h>
 
 #include "kernels/ref/ref.h"
@@ -9,6 +10,7 @@ static const double sqrt_half = 0.70710678118654752440;       /* 1/sqrt(2) */
 static const double sqrt_2_over_pi = 0.79788456080286535588;  /* sqrt(2/pi) */
 static const double inv_sqrt_two_pi = 0.39894228040143267794; /* 1/sqrt(2 pi) */
 static const double cubic = 0.044715;
+static const double quick = 1.702;
 
 double vitro_ref_act(VitroAct act, double x)
 {
@@ -21,6 +23,8 @@ double vitro_ref_act(VitroAct act, double x)
         return 0.5 * x * (1 + tanh(sqrt_2_over_pi * (x + cubic * x * x * x)));
     case VITRO_ACT_TANH:
         return tanh(x);
+    case VITRO_ACT_GELU_QUICK:
+        return x / (1 + exp(-quick * x));
     }
     return NAN; /* no such activation */
 }
@@ -40,6 +44,10 @@ double vitro_ref_act_slope(VitroAct act, double x)
     case VITRO_ACT_TANH: {
         double t = tanh(x);
         return 1 - t * t;
+    }
+    case VITRO_ACT_GELU_QUICK: {
+        double s = 1 / (1 + exp(-quick * x));
+        return s + quick * x * s * (1 - s);
     }
     }
     return NAN; /* no such activation */

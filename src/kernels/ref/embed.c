@@ -18,47 +18,83 @@ void vitro_ref_patchify(VitroTensor patches, VitroTensor images, int64_t P, int6
                         put(patches, to++, get(images, ((b * C + c) * height + y) * width + x));
 }
 
-void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor pos,
-                      const VitroDropout *dropout, int64_t b)
+/* Of T tokens the last N are patches, and the R before these registers. */
+void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor reg,
+                      VitroTensor pos, const VitroDropout *dropout, int64_t b)
 {
-    int64_t T = x.dim[1], D = x.dim[2];
+    int64_t T = x.dim[1], D = x.dim[2], N = emb.data ? emb.dim[1] : 0;
+    int64_t R = reg.data ? reg.dim[0] : 0, unplaced = pos.data ? T - pos.dim[0] : T;
     for (int64_t t = 0; t < T; t++)
         for (int64_t d = 0; d < D; d++) {
-            double token = t == 0 ? get(cls, d) : get(emb, (b * (T - 1) + t - 1) * D + d);
-            double value = token + get(pos, t * D + d);
+            int64_t patch = t - (T - N), of_reg = patch + R;
+            double value = patch >= 0    ? get(emb, (b * N + patch) * D + d)
+                           : of_reg >= 0 ? get(reg, of_reg * D + d)
+                                         : get(cls, d);
+            if (t >= unplaced)
+                value += get(pos, (t - unplaced) * D + d);
             put(x, (b * T + t) * D + d, value * vitro_ref_drop(dropout, b, t * D + d));
         }
 }
 
-void vitro_ref_tokens_backward(VitroTensor demb, VitroTensor dcls, VitroTensor dpos, VitroTensor dx,
+void vitro_ref_tokens_backward(VitroTensor demb, VitroTensor dcls, VitroTensor dreg,
+                               VitroTensor dpos, VitroTensor dx, int64_t N,
                                const VitroDropout *dropout, int64_t t)
 {
     int64_t B = dx.dim[0], T = dx.dim[1], D = dx.dim[2];
+    int64_t patch = t - (T - N), of_reg = dreg.data ? patch + dreg.dim[0] : -1;
+    int64_t of_pos = dpos.data ? t - (T - dpos.dim[0]) : -1;
     for (int64_t d = 0; d < D; d++) {
         double sum = 0;
         for (int64_t b = 0; b < B; b++) {
             double g = get(dx, (b * T + t) * D + d) * vitro_ref_drop(dropout, b, t * D + d);
             sum += g;
-            if (t > 0 && demb.data)
-                put(demb, (b * (T - 1) + t - 1) * D + d, g);
+            if (patch >= 0 && demb.data)
+                put(demb, (b * N + patch) * D + d, g);
         }
         if (t == 0 && dcls.data)
             add_to(dcls, d, sum);
-        if (dpos.data)
-            add_to(dpos, t * D + d, sum);
+        if (patch < 0 && of_reg >= 0)
+            add_to(dreg, of_reg * D + d, sum);
+        if (of_pos >= 0)
+            add_to(dpos, of_pos * D + d, sum);
     }
 }
 
-void vitro_ref_take_cls(VitroTensor cls, VitroTensor x, int64_t b)
+/* Tokens of y[B,n,D], or [B,D]. */
+static int64_t tokens_of(const VitroTensor *y)
 {
-    int64_t T = x.dim[1], D = x.dim[2];
-    for (int64_t d = 0; d < D; d++)
-        put(cls, b * D + d, get(x, b * T * D + d));
+    return y->rank == 3 ? y->dim[1] : 1;
 }
 
-void vitro_ref_add_cls(VitroTensor x, VitroTensor cls, int64_t b)
+void vitro_ref_take_tokens(VitroTensor y, VitroTensor x, int64_t first, int64_t b)
+{
+    int64_t T = x.dim[1], D = x.dim[2], n = tokens_of(&y);
+    for (int64_t i = 0; i < n * D; i++)
+        put(y, b * n * D + i, get(x, (b * T + first) * D + i));
+}
+
+void vitro_ref_add_tokens(VitroTensor x, VitroTensor y, int64_t first, int64_t b)
+{
+    int64_t T = x.dim[1], D = x.dim[2], n = tokens_of(&y);
+    for (int64_t i = 0; i < n * D; i++)
+        add_to(x, (b * T + first) * D + i, get(y, b * n * D + i));
+}
+
+void vitro_ref_mean_tokens(VitroTensor y, VitroTensor x, int64_t first, int64_t b)
 {
     int64_t T = x.dim[1], D = x.dim[2];
-    for (int64_t d = 0; d < D; d++)
-        add_to(x, b * T * D + d, get(cls, b * D + d));
+    for (int64_t d = 0; d < D; d++) {
+        double sum = 0;
+        for (int64_t t = first; t < T; t++)
+            sum += get(x, (b * T + t) * D + d);
+        put(y, b * D + d, sum / (double)(T - first));
+    }
+}
+
+void vitro_ref_mean_tokens_backward(VitroTensor dx, VitroTensor dy, int64_t first, int64_t b)
+{
+    int64_t T = dx.dim[1], D = dx.dim[2];
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t d = 0; d < D; d++)
+            put(dx, (b * T + t) * D + d, t < first ? 0 : get(dy, b * D + d) / (double)(T - first));
 }

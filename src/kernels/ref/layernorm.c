@@ -70,3 +70,67 @@ void vitro_ref_layernorm_backward_w(VitroTensor dgamma, VitroTensor dbeta, Vitro
     if (dbeta.data)
         add_to(dbeta, d, sum_beta);
 }
+
+/* ---- heads: the same over pieces of a row ---------------------------------------------------- */
+
+/* Piece h of `heads` in row m, Dh = gamma's length, begins at element at. */
+static int64_t head_at(const VitroTensor *x, VitroTensor gamma, int64_t first, int64_t m, int64_t h)
+{
+    return m * vitro_tensor_cols(x) + first + h * gamma.dim[0];
+}
+
+/* A head as a tensor of one row, and its statistics as tensors of one number. */
+static VitroTensor piece(VitroTensor t, int64_t at, int64_t n)
+{
+    if (!t.data)
+        return t;
+    uint8_t *data = (uint8_t *)t.data + (size_t)at * vitro_dtype_size(t.dtype);
+    return vitro_tensor2(data, t.dtype, 1, n);
+}
+
+void vitro_ref_head_norm(VitroTensor y, VitroTensor mean, VitroTensor rstd, VitroTensor x,
+                         VitroTensor gamma, VitroTensor beta, double eps, int64_t first,
+                         int64_t heads, int64_t m)
+{
+    int64_t N = vitro_tensor_cols(&x), Dh = gamma.dim[0];
+    for (int64_t n = 0; n < N && y.data != x.data; n++)
+        put(y, m * N + n, get(x, m * N + n));
+    for (int64_t h = 0; h < heads; h++) {
+        int64_t at = head_at(&x, gamma, first, m, h);
+        vitro_ref_layernorm(piece(y, at, Dh), piece(mean, m * heads + h, 1),
+                            piece(rstd, m * heads + h, 1), piece(x, at, Dh), gamma, beta, eps, 0);
+    }
+}
+
+void vitro_ref_head_norm_backward_w(VitroTensor dgamma, VitroTensor dbeta, VitroTensor dy,
+                                    VitroTensor x, VitroTensor mean, VitroTensor rstd,
+                                    VitroTensor gamma, int64_t first, int64_t heads, int64_t d)
+{
+    double sum_gamma = 0, sum_beta = 0;
+    for (int64_t m = 0; m < vitro_tensor_rows(&x); m++)
+        for (int64_t h = 0; h < heads; h++) {
+            int64_t at = head_at(&x, gamma, first, m, h) + d;
+            double xhat = (get(x, at) - get(mean, m * heads + h)) * get(rstd, m * heads + h);
+            sum_gamma += get(dy, at) * xhat;
+            sum_beta += get(dy, at);
+        }
+    if (dgamma.data)
+        add_to(dgamma, d, sum_gamma);
+    if (dbeta.data)
+        add_to(dbeta, d, sum_beta);
+}
+
+void vitro_ref_head_norm_backward_x(VitroTensor dx, VitroTensor x, VitroTensor mean,
+                                    VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                    int64_t heads, int64_t m)
+{
+    int64_t Dh = gamma.dim[0];
+    for (int64_t h = 0; h < heads; h++) {
+        int64_t at = head_at(&x, gamma, first, m, h);
+        VitroTensor d = piece(dx, at, Dh);
+        /* each element of dx is read for the last time just before it is written */
+        vitro_ref_layernorm_backward_x(d, VITRO_NO_TENSOR, d, piece(x, at, Dh),
+                                       piece(mean, m * heads + h, 1), piece(rstd, m * heads + h, 1),
+                                       gamma, 0);
+    }
+}

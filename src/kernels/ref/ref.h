@@ -47,6 +47,9 @@ void vitro_ref_linear(VitroTensor y, VitroTensor x, const VitroWeight *weight,
 /* Row m of dpre[M,N], the gradient of x w^T + b, from dy[M,N], the gradient of its epilogue. */
 void vitro_ref_epilogue_backward(VitroTensor dpre, VitroTensor dy, const VitroEpilogue *epilogue,
                                  int64_t m);
+/* Element n of dscale[N] +=, the gradient of epilogue->scale. */
+void vitro_ref_scale_backward(VitroTensor dscale, VitroTensor dy, const VitroEpilogue *epilogue,
+                              int64_t n);
 /* Row m of dx[M,K] = dpre[M,N] w[N,K], then back through the epilogue that made x (or NULL). */
 void vitro_ref_linear_backward_x(VitroTensor dx, VitroTensor dpre, VitroTensor w,
                                  const VitroEpilogue *through, int64_t m);
@@ -66,6 +69,20 @@ void vitro_ref_layernorm_backward_x(VitroTensor dx, VitroTensor add, VitroTensor
 /* Column d of dgamma[D] and dbeta[D] +=; either may be absent. */
 void vitro_ref_layernorm_backward_w(VitroTensor dgamma, VitroTensor dbeta, VitroTensor dy,
                                     VitroTensor x, VitroTensor mean, VitroTensor rstd, int64_t d);
+
+/* Row m of y[M,N] = x, but for a LayerNorm of each of `heads` pieces of gamma's length, from column
+ * `first` on; mean and rstd [M,heads]. */
+void vitro_ref_head_norm(VitroTensor y, VitroTensor mean, VitroTensor rstd, VitroTensor x,
+                         VitroTensor gamma, VitroTensor beta, double eps, int64_t first,
+                         int64_t heads, int64_t m);
+/* Element d of dgamma and dbeta +=; either may be absent. */
+void vitro_ref_head_norm_backward_w(VitroTensor dgamma, VitroTensor dbeta, VitroTensor dy,
+                                    VitroTensor x, VitroTensor mean, VitroTensor rstd,
+                                    VitroTensor gamma, int64_t first, int64_t heads, int64_t d);
+/* Row m of dx: in, the gradient of y; out, that of x. */
+void vitro_ref_head_norm_backward_x(VitroTensor dx, VitroTensor x, VitroTensor mean,
+                                    VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                    int64_t heads, int64_t m);
 
 /* ---- attention.c ----------------------------------------------------------------------------- */
 
@@ -91,15 +108,19 @@ void vitro_ref_attention_cls_backward(VitroTensor dq, VitroTensor dkv, VitroTens
 
 /* Image b: patches[B,N,C*P*P] from images[B,C,height,width]. */
 void vitro_ref_patchify(VitroTensor patches, VitroTensor images, int64_t P, int64_t b);
-/* Image b: x[B,T,D] from emb[B,T-1,D], cls[D], pos[T,D]. */
-void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor pos,
-                      const VitroDropout *dropout, int64_t b);
-/* Token t of all images: demb[B,T-1,D] =, dcls[D] +=, dpos[T,D] +=; each may be absent. */
-void vitro_ref_tokens_backward(VitroTensor demb, VitroTensor dcls, VitroTensor dpos, VitroTensor dx,
+/* Image b: x[B,T,D] from cls[D], reg[R,D], emb[B,N,D] (each may be absent) and pos[T or N,D]. */
+void vitro_ref_tokens(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor reg,
+                      VitroTensor pos, const VitroDropout *dropout, int64_t b);
+/* Token t of all images: demb[B,N,D] =, dcls[D] +=, dreg[R,D] +=, dpos +=; each may be absent. */
+void vitro_ref_tokens_backward(VitroTensor demb, VitroTensor dcls, VitroTensor dreg,
+                               VitroTensor dpos, VitroTensor dx, int64_t N,
                                const VitroDropout *dropout, int64_t t);
-/* Image b: cls[B,D] = token 0 of x[B,T,D]; and token 0 of x += cls. */
-void vitro_ref_take_cls(VitroTensor cls, VitroTensor x, int64_t b);
-void vitro_ref_add_cls(VitroTensor x, VitroTensor cls, int64_t b);
+/* Image b: y[B,n,D] (or [B,D]) = tokens first.. of x[B,T,D]; and these tokens of x += y. */
+void vitro_ref_take_tokens(VitroTensor y, VitroTensor x, int64_t first, int64_t b);
+void vitro_ref_add_tokens(VitroTensor x, VitroTensor y, int64_t first, int64_t b);
+/* Image b: y[B,D] = the mean of tokens first.. of x[B,T,D]; and the way back. */
+void vitro_ref_mean_tokens(VitroTensor y, VitroTensor x, int64_t first, int64_t b);
+void vitro_ref_mean_tokens_backward(VitroTensor dx, VitroTensor dy, int64_t first, int64_t b);
 
 /* ---- loss.c ---------------------------------------------------------------------------------- */
 
