@@ -98,6 +98,44 @@ static void put_json_size(int height, int width)
         printf("[%d, %d]", height, width);
 }
 
+static const char *act_name(VitroAct act)
+{
+    return act == VITRO_ACT_GELU_TANH    ? "gelu_tanh"
+           : act == VITRO_ACT_GELU_QUICK ? "quick_gelu"
+                                         : "gelu";
+}
+
+static const char *const pool_names[] = {"token", "avg", "map"}; /* VitroPooling */
+
+static void print_switch_json(const char *name, bool there, bool value)
+{
+    if (there)
+        printf(", \"%s\": %s", name, value ? "true" : "false");
+}
+
+/* timm's arguments that are not the original's, as the card has them. */
+static void print_timm_json(const VitroConfig *c)
+{
+    if (c->init_values != 0) {
+        fputs(", \"init_values\": ", stdout);
+        put_json_number(stdout, c->init_values);
+    }
+    if (c->global_pool != VITRO_POOL_TOKEN)
+        printf(", \"global_pool\": \"%s\"", pool_names[c->global_pool]);
+    if (c->reg_tokens)
+        printf(", \"reg_tokens\": %d", c->reg_tokens);
+    print_switch_json("pool_include_prefix", c->pool_include_prefix, true);
+    print_switch_json("class_token", c->no_class_token, false);
+    print_switch_json("no_embed_class", c->no_embed_class, true);
+    print_switch_json("distilled", c->distilled, true);
+    print_switch_json("pre_norm", c->pre_norm, true);
+    print_switch_json("final_norm", c->no_final_norm, false);
+    print_switch_json("fc_norm", c->fc_norm, true);
+    print_switch_json("qk_norm", c->qk_norm, true);
+    print_switch_json("proj_bias", c->no_proj_bias, false);
+    print_switch_json("patch_pre_norm", c->patch_pre_norm, true);
+}
+
 static void print_config_json(const VitroConfig *c)
 {
     fputs("\"config\": {\"img_size\": ", stdout);
@@ -112,7 +150,9 @@ static void print_config_json(const VitroConfig *c)
     printf(", \"representation_size\": %d, \"patch_norm\": %s, \"norm_eps\": ",
            c->representation_size, c->patch_norm ? "true" : "false");
     put_json_number(stdout, c->norm_eps);
-    printf(", \"act\": \"%s\"}", c->act == VITRO_ACT_GELU_TANH ? "gelu_tanh" : "gelu");
+    printf(", \"act\": \"%s\"", act_name(c->act));
+    print_timm_json(c);
+    putchar('}');
 }
 
 static void print_transform_json(const VitroTransform *t)
@@ -256,15 +296,51 @@ static void print_file(const Summary *s)
     putchar('\n');
 }
 
+/* What differs from the original's model; nothing where nothing does. */
+static void print_variant(const VitroConfig *c)
+{
+    char tokens[32];
+    snprintf(tokens, sizeof(tokens), "%d register token%s", c->reg_tokens,
+             c->reg_tokens == 1 ? "" : "s");
+    const struct {
+        bool there;
+        const char *what;
+    } parts[] = {
+        {c->no_class_token, "no class token"},
+        {c->distilled, "distillation token and second head"},
+        {c->reg_tokens > 0, tokens},
+        {c->no_embed_class, "positions for patches only"},
+        {c->patch_pre_norm, "LayerNorm of the pixels"},
+        {c->patch_norm, "LayerNorm behind the patch embedding"},
+        {c->pre_norm, "LayerNorm before the blocks"},
+        {c->init_values != 0, "LayerScale"},
+        {c->qk_norm, "LayerNorm of q and k"},
+        {c->no_proj_bias, "no bias in proj, fc1 and fc2"},
+        {c->global_pool == VITRO_POOL_AVG, "mean of the tokens"},
+        {c->global_pool == VITRO_POOL_MAP, "attention pooling"},
+        {c->pool_include_prefix, "pooling over prefix tokens, too"},
+        {c->fc_norm, "final norm behind the pooling"},
+        {c->no_final_norm, "no final norm"},
+    };
+    bool any = false;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (parts[i].there) {
+            printf("%s%s", any ? ", " : "variant   ", parts[i].what);
+            any = true;
+        }
+    if (any)
+        putchar('\n');
+}
+
 static void print_config(const Summary *s)
 {
     const VitroConfig *c = &s->config;
     printf("input     %dx%dx%d, patches of %d, %" PRId64 " tokens\n", c->in_channels, c->img_height,
            c->img_width, c->patch_size, vitro_config_tokens(c));
     printf("encoder   width %d, depth %d, heads %d, MLP %" PRId64 ", %s, qkv bias %s, eps %g\n",
-           c->embed_dim, c->depth, c->num_heads, vitro_config_mlp_width(c),
-           c->act == VITRO_ACT_GELU_TANH ? "gelu_tanh" : "gelu", c->qkv_bias ? "yes" : "no",
-           c->norm_eps);
+           c->embed_dim, c->depth, c->num_heads, vitro_config_mlp_width(c), act_name(c->act),
+           c->qkv_bias ? "yes" : "no", c->norm_eps);
+    print_variant(c);
     printf("output    %" PRId64 " %s", vitro_config_outputs(c),
            c->num_classes ? "classes" : "features");
     if (c->representation_size)

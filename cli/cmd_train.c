@@ -281,10 +281,8 @@ static void print_settings(Session *s)
         a->log_dir = s->default_log_dir = make_log_dir();
 
     ModelArgs *m = &s->model_args;
-    m->config = s->config;
+    model_args_set(m, &s->config);
     m->img_size = (ArgSize){s->config.img_height, s->config.img_width};
-    m->has_logits = s->config.representation_size > 0;
-    m->act_choice = s->config.act == VITRO_ACT_GELU_TANH;
     if (!is_set(m->model_name) && !s->file.ckpt)
         m->model_name = DEFAULT_PRESET;
 

@@ -7,7 +7,8 @@
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
-static const char *const act_names[] = {"gelu", "gelu_tanh", NULL};
+static const char *const act_names[] = {"gelu", "gelu_tanh", "quick_gelu", NULL};
+static const char *const pool_names[] = {"token", "avg", "map", NULL}; /* VitroPooling */
 
 #define ROW(name_, type_, field_, ...)                                                             \
     {                                                                                              \
@@ -54,6 +55,28 @@ static const ArgOption model_options[] = {
     ROW("norm-eps", ARG_REAL, config.norm_eps, .min = 0, .max = 1,
         .help = "epsilon of every LayerNorm"),
     ROW("act", ARG_CHOICE, act_choice, .choices = act_names, .help = "activation of the MLP"),
+    ROW("init-values", ARG_REAL, config.init_values, .min = -1e6, .max = 1e6,
+        .help = "LayerScale in every block, which begins with this; 0: none"),
+    ROW("global-pool", ARG_CHOICE, pool_choice, .choices = pool_names,
+        .help = "what the head sees: the class token, the mean, attention pooling"),
+    ROW("pool-include-prefix", ARG_BOOL, config.pool_include_prefix,
+        .help = "whether avg and map see class and register tokens, too"),
+    ROW("class-token", ARG_BOOL, class_token, .help = "whether there is a class token"),
+    ROW("reg-tokens", ARG_INT, config.reg_tokens, .min = 0, .max = 65536,
+        .help = "register tokens"),
+    ROW("no-embed-class", ARG_BOOL, config.no_embed_class,
+        .help = "whether only patches have position embeddings"),
+    ROW("distilled", ARG_BOOL, config.distilled,
+        .help = "DeiT's distillation token and second head"),
+    ROW("pre-norm", ARG_BOOL, config.pre_norm,
+        .help = "LayerNorm before the blocks, no bias in the patch embedding"),
+    ROW("final-norm", ARG_BOOL, final_norm, .help = "whether there is a final LayerNorm"),
+    ROW("fc-norm", ARG_BOOL, config.fc_norm,
+        .help = "whether the final LayerNorm comes after pooling"),
+    ROW("qk-norm", ARG_BOOL, config.qk_norm, .help = "LayerNorm of each head's q and k"),
+    ROW("proj-bias", ARG_BOOL, proj_bias, .help = "bias of attn.proj, mlp.fc1 and mlp.fc2"),
+    ROW("patch-pre-norm", ARG_BOOL, config.patch_pre_norm,
+        .help = "LayerNorm of the pixels before the patch embedding"),
 };
 
 static const struct {
@@ -77,6 +100,19 @@ static const struct {
     {"patch-norm", VITRO_CFG_PATCH_NORM},
     {"norm-eps", VITRO_CFG_NORM_EPS},
     {"act", VITRO_CFG_ACT},
+    {"init-values", VITRO_CFG_INIT_VALUES},
+    {"global-pool", VITRO_CFG_GLOBAL_POOL},
+    {"pool-include-prefix", VITRO_CFG_POOL_INCLUDE_PREFIX},
+    {"class-token", VITRO_CFG_CLASS_TOKEN},
+    {"reg-tokens", VITRO_CFG_REG_TOKENS},
+    {"no-embed-class", VITRO_CFG_NO_EMBED_CLASS},
+    {"distilled", VITRO_CFG_DISTILLED},
+    {"pre-norm", VITRO_CFG_PRE_NORM},
+    {"final-norm", VITRO_CFG_FINAL_NORM},
+    {"fc-norm", VITRO_CFG_FC_NORM},
+    {"qk-norm", VITRO_CFG_QK_NORM},
+    {"proj-bias", VITRO_CFG_PROJ_BIAS},
+    {"patch-pre-norm", VITRO_CFG_PATCH_PRE_NORM},
 };
 
 static const char model_title[] =
@@ -110,6 +146,21 @@ static int read_preset(const char *name, VitroConfig *out)
     return CLI_OK;
 }
 
+static const VitroAct acts[] = {VITRO_ACT_GELU, VITRO_ACT_GELU_TANH, VITRO_ACT_GELU_QUICK};
+
+void model_args_set(ModelArgs *m, const VitroConfig *cfg)
+{
+    m->config = *cfg;
+    m->has_logits = cfg->representation_size > 0;
+    for (int i = 0; i < ARG_COUNT(acts); i++)
+        if (acts[i] == cfg->act)
+            m->act_choice = i;
+    m->pool_choice = (int)cfg->global_pool;
+    m->class_token = !cfg->no_class_token;
+    m->final_norm = !cfg->no_final_norm;
+    m->proj_bias = !cfg->no_proj_bias;
+}
+
 int model_args_resolve(ModelArgs *m, const Args *args)
 {
     m->given = 0;
@@ -118,7 +169,11 @@ int model_args_resolve(ModelArgs *m, const Args *args)
             m->given |= config_bits[i].bit;
     m->config.img_height = m->img_size.height;
     m->config.img_width = m->img_size.width;
-    m->config.act = m->act_choice == 1 ? VITRO_ACT_GELU_TANH : VITRO_ACT_GELU;
+    m->config.act = acts[m->act_choice];
+    m->config.global_pool = (VitroPooling)m->pool_choice;
+    m->config.no_class_token = !m->class_token;
+    m->config.no_final_norm = !m->final_norm;
+    m->config.no_proj_bias = !m->proj_bias;
     m->has_logits_given = args_given(args, "has-logits");
     bool size_given = m->given & VITRO_CFG_REPRESENTATION_SIZE;
     if (m->has_logits_given && m->has_logits && size_given && m->config.representation_size == 0)

@@ -32,7 +32,8 @@ typedef struct ModelArgs {
     uint32_t given; /* VitroConfigField; written by model_args_resolve */
     bool has_logits;
     bool has_logits_given; /* written by model_args_resolve */
-    int act_choice;
+    int act_choice, pool_choice;
+    bool class_token, final_norm, proj_bias;
 } ModelArgs;
 
 ArgGroup model_args_group(ModelArgs *m);
@@ -47,6 +48,8 @@ int model_args_resolve(ModelArgs *m, const Args *args);
 int model_args_config(const ModelArgs *m, const char *default_preset, int has_logits_default,
                       VitroConfig *out);
 bool model_args_has_weights(const ModelArgs *m);
+/* The options as they would have to be given for `cfg`. */
+void model_args_set(ModelArgs *m, const VitroConfig *cfg);
 
 /* ---- a checkpoint --------------------------------------------------------------------------- */
 

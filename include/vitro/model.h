@@ -22,7 +22,16 @@ typedef enum VitroAct {
     VITRO_ACT_GELU_QUICK = 4 /* x / (1 + e^(-1.702 x)), CLIP's */
 } VitroAct;
 
-/* The arguments of the original's VisionTransformer constructor. */
+/* What the head sees of the last block's tokens. */
+typedef enum VitroPooling {
+    VITRO_POOL_TOKEN = 0, /* the class token */
+    VITRO_POOL_AVG = 1,   /* the mean */
+    VITRO_POOL_MAP =
+        2 /* what a learned query attends to, and an MLP (timm's AttentionPoolLatent) */
+} VitroPooling;
+
+/* The arguments of the original's VisionTransformer constructor, and of timm's. What is 0 is the
+ * original's way. */
 typedef struct VitroConfig {
     int img_height, img_width; /* of the input, pixels; remainders of S/patch_size are dropped, as
                                 * Conv2d does */
@@ -38,8 +47,22 @@ typedef struct VitroConfig {
     int representation_size; /* R of pre_logits (Linear and Tanh); 0: none */
     bool patch_norm;         /* LayerNorm after the patch embedding */
     double norm_eps;
-    VitroAct act;                                        /* VITRO_ACT_GELU or VITRO_ACT_GELU_TANH */
+    VitroAct act;                                        /* one of the VITRO_ACT_GELU... */
     double drop_ratio, attn_drop_ratio, drop_path_ratio; /* [0, 1); in training only */
+
+    double init_values;       /* LayerScale: what its factors begin with; 0: no LayerScale */
+    VitroPooling global_pool; /* of all tokens but prefix tokens, unless pool_include_prefix */
+    bool pool_include_prefix; /* the mean, or attention pooling, is over prefix tokens, too */
+    bool no_class_token;      /* prefix tokens, before the patches: class, then registers; */
+    int reg_tokens;           /* registers */
+    bool no_embed_class;      /* pos_embed has rows for patches only */
+    bool distilled;           /* DeiT: a distillation token and its head; outputs are the mean */
+    bool pre_norm;            /* LayerNorm before the first block; no bias in the patch embedding */
+    bool no_final_norm;
+    bool fc_norm;        /* the final LayerNorm comes after pooling, under this name */
+    bool qk_norm;        /* LayerNorm of each head's q and k */
+    bool no_proj_bias;   /* none in attn.proj, mlp.fc1 and mlp.fc2 */
+    bool patch_pre_norm; /* LayerNorm of a patch's pixels before the embedding */
 } VitroConfig;
 
 /* Bits that name the fields of VitroConfig. */
@@ -60,7 +83,20 @@ typedef enum VitroConfigField {
     VITRO_CFG_ACT = 1 << 13,
     VITRO_CFG_DROP_RATIO = 1 << 14,
     VITRO_CFG_ATTN_DROP_RATIO = 1 << 15,
-    VITRO_CFG_DROP_PATH_RATIO = 1 << 16
+    VITRO_CFG_DROP_PATH_RATIO = 1 << 16,
+    VITRO_CFG_INIT_VALUES = 1 << 17,
+    VITRO_CFG_GLOBAL_POOL = 1 << 18,
+    VITRO_CFG_POOL_INCLUDE_PREFIX = 1 << 19,
+    VITRO_CFG_CLASS_TOKEN = 1 << 20,
+    VITRO_CFG_REG_TOKENS = 1 << 21,
+    VITRO_CFG_NO_EMBED_CLASS = 1 << 22,
+    VITRO_CFG_DISTILLED = 1 << 23,
+    VITRO_CFG_PRE_NORM = 1 << 24,
+    VITRO_CFG_FINAL_NORM = 1 << 25,
+    VITRO_CFG_FC_NORM = 1 << 26,
+    VITRO_CFG_QK_NORM = 1 << 27,
+    VITRO_CFG_PROJ_BIAS = 1 << 28,
+    VITRO_CFG_PATCH_PRE_NORM = 1 << 29
 } VitroConfigField;
 
 VITRO_API int vitro_preset_count(void);
@@ -72,7 +108,10 @@ VITRO_API void vitro_config_apply(VitroConfig *cfg, const VitroConfig *from, uin
 /* VITRO_E_ARG: a field is out of its range; the text names it, its value and the range. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_validate(const VitroConfig *cfg);
 
-VITRO_API int64_t vitro_config_tokens(const VitroConfig *cfg);    /* T = patches + 1 */
+VITRO_API int64_t vitro_config_patches(const VitroConfig *cfg); /* N */
+VITRO_API int64_t vitro_config_prefix(const VitroConfig *cfg);  /* class, distillation, registers */
+VITRO_API int64_t vitro_config_tokens(const VitroConfig *cfg);  /* T = prefix + N */
+VITRO_API int64_t vitro_config_positions(const VitroConfig *cfg); /* rows of pos_embed: T, or N */
 VITRO_API int64_t vitro_config_mlp_width(const VitroConfig *cfg); /* M = (int)(D * mlp_ratio) */
 VITRO_API int64_t vitro_config_outputs(const VitroConfig *cfg);   /* K, or the features' width */
 /* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. What

@@ -11,16 +11,34 @@ static bool trains_body(VitroMode mode)
     return mode == VITRO_MODE_TRAIN || mode == VITRO_MODE_TRAIN_RECOMPUTE;
 }
 
+static void plan_pair(VitroActs *a, VitroPlan *plan)
+{
+    VitroPairActs *p = &a->pair;
+    int64_t B = plan->batch, D = plan->cfg->embed_dim, K = plan->cfg->num_classes;
+    *p = (VitroPairActs){0};
+    if (!K) {
+        a->out = vitro_plan2(plan, B, D);
+        return;
+    }
+    p->token[0] = vitro_plan2(plan, B, D);
+    p->token[1] = vitro_plan2(plan, B, D);
+    p->head_dist = (VitroLinearActs){.out = vitro_plan2(plan, B, K)};
+    p->head_dist.epilogue.rows_per_sample = 1;
+    p->both = vitro_plan3(plan, B, 2, K);
+    a->out = vitro_plan2(plan, B, K);
+    if (plan->keep) {
+        p->dboth = vitro_plan3(plan, B, 2, K);
+        p->dhead = vitro_plan2(plan, B, K);
+        p->dtoken = vitro_plan2(plan, B, D);
+    }
+}
+
 static void plan_head(VitroActs *a, VitroPlan *plan)
 {
     const VitroConfig *cfg = plan->cfg;
-    int64_t B = plan->batch, D = cfg->embed_dim, R = cfg->representation_size;
-    a->norm = (VitroLayerNormActs){.out = vitro_plan2(plan, B, D), .eps = cfg->norm_eps};
-    if (plan->keep) {
-        a->norm.mean = vitro_plan1(plan, B);
-        a->norm.rstd = vitro_plan1(plan, B);
-    }
-    a->out = a->norm.out;
+    int64_t B = plan->batch, R = cfg->representation_size;
+    vitro_pool_plan(&a->pool, plan);
+    a->out = a->pool.out;
     if (R) {
         a->pre_logits = (VitroLinearActs){.out = vitro_plan2(plan, B, R)};
         a->pre_logits.epilogue =
@@ -34,6 +52,10 @@ static void plan_head(VitroActs *a, VitroPlan *plan)
         a->head.epilogue.rows_per_sample = 1;
         a->out = a->head.out;
     }
+    if (cfg->distilled)
+        plan_pair(a, plan);
+    else if (!a->out.rank) /* the class token itself, see vitro_pool_forward */
+        a->out = vitro_tensor2(NULL, plan->dtype, B, cfg->embed_dim);
 }
 
 static void plan_backward(VitroActs *a, VitroPlan *plan)
@@ -45,21 +67,20 @@ static void plan_backward(VitroActs *a, VitroPlan *plan)
         a->dpre_logits = vitro_plan2(plan, B, cfg->representation_size);
     if (a->mode == VITRO_MODE_TRAIN_HEAD)
         return;
-    a->dnorm = vitro_plan2(plan, B, D);
-    a->dcls = vitro_plan2(plan, B, D);
+    a->dpool = cfg->distilled ? vitro_plan3(plan, B, 2, D) : vitro_plan2(plan, B, D);
+    a->dcls = vitro_pools_class_alone(cfg) ? vitro_plan2(plan, B, D) : VITRO_NO_TENSOR;
     a->dx = vitro_plan3(plan, B, plan->tokens, D);
 }
 
-/* All blocks, and the buffers of their backward pass and the embedding's. Where everything is kept,
- * only the latter share memory, each being done when the next begins. Else nothing but `out` of a
- * block outlives it, and whatever is under way has all the memory. */
+/* All blocks, and the buffers of their backward pass, the pool's and the embedding's. Where
+ * everything is kept, only the latter share memory, each being done when the next begins. Else
+ * nothing but `out` of a block outlives it, and whatever is under way has all the memory. */
 static void plan_blocks(VitroActs *a, VitroPlan *plan)
 {
     VitroArena *arena = plan->arena;
-    bool kept = a->mode == VITRO_MODE_TRAIN;
-    int last = plan->cfg->depth - 1;
+    bool kept = a->mode == VITRO_MODE_TRAIN, brief = vitro_pools_class_alone(plan->cfg);
     size_t mark = arena->used;
-    for (int l = 0; l < last; l++) {
+    for (int l = 0; l < a->full_blocks; l++) {
         if (!kept)
             vitro_arena_release(arena, mark);
         vitro_block_plan(&a->block[l], plan, l, a->block[l].out);
@@ -68,12 +89,16 @@ static void plan_blocks(VitroActs *a, VitroPlan *plan)
         vitro_block_plan_scratch(&a->block_scratch, plan);
     if (!kept)
         vitro_arena_release(arena, mark);
-    vitro_last_block_plan(&a->last, plan, last);
+    if (brief)
+        vitro_last_block_plan(&a->last, plan, plan->cfg->depth - 1);
     if (!plan->keep)
         return;
     if (kept)
         mark = arena->used;
-    vitro_last_block_plan_scratch(&a->last_scratch, plan);
+    if (brief)
+        vitro_last_block_plan_scratch(&a->last_scratch, plan);
+    vitro_arena_release(arena, mark);
+    vitro_pool_plan_scratch(&a->pool_scratch, plan);
     vitro_arena_release(arena, mark);
     if (kept)
         vitro_block_plan_scratch(&a->block_scratch, plan);
@@ -94,7 +119,7 @@ static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg,
                       .operand = even ? vitro_precision_operand(precision) : dtype,
                       .batch = batch,
                       .tokens = vitro_config_tokens(cfg),
-                      .patches = vitro_config_tokens(cfg) - 1,
+                      .patches = vitro_config_patches(cfg),
                       .keep = trains_body(a->mode),
                       .drop = a->drop};
     int64_t D = cfg->embed_dim;
@@ -103,7 +128,7 @@ static void plan_all(VitroActs *a, VitroArena *arena, const VitroConfig *cfg,
                                                         cfg->img_height, cfg->img_width));
     vitro_embed_plan(&a->embed, &plan);
     plan.norm = vitro_plan_operand3(&plan, batch, plan.tokens, D);
-    for (int l = 0; l < cfg->depth - 1; l++)
+    for (int l = 0; l < a->full_blocks; l++)
         a->block[l].out = plan.keep ? vitro_plan3(&plan, batch, plan.tokens, D) : a->embed.out;
     VitroPlan head = plan;
     head.keep = a->mode != VITRO_MODE_INFER;
@@ -174,7 +199,8 @@ static VitroStatus check_batch(int64_t max_batch)
 static VitroStatus measure(VitroActs *a, const VitroConfig *cfg, VitroPrecision precision)
 {
     VITRO_TRY(check_batch(a->max_batch));
-    a->block = vitro_calloc((size_t)cfg->depth - 1, sizeof(*a->block));
+    a->full_blocks = cfg->depth - vitro_pools_class_alone(cfg);
+    a->block = vitro_calloc((size_t)a->full_blocks, sizeof(*a->block));
     if (!a->block)
         return VITRO_NOMEM;
     VitroArena arena = {0};

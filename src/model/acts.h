@@ -8,6 +8,17 @@
 
 struct VitroModel;
 
+/* DeiT's two heads: each has a token, and the output is the mean of what they give. */
+typedef struct VitroPairActs {
+    VitroTensor token[2];      /* [B,D] class, distillation */
+    VitroLinearActs head_dist; /* out [B,K]; that of the other is VitroActs.head */
+    VitroTensor both;          /* [B,2,K] */
+    /* backward */
+    VitroTensor dboth;  /* [B,2,K] */
+    VitroTensor dhead;  /* [B,K] of either head's output */
+    VitroTensor dtoken; /* [B,D] */
+} VitroPairActs;
+
 typedef struct VitroActs {
     VitroMode mode;
     int64_t batch; /* B now; the tensors below have it as first dimension */
@@ -16,19 +27,23 @@ typedef struct VitroActs {
     struct VitroModel *model; /* borrowed */
     VitroTensor images;       /* [B,C,height,width] */
     VitroEmbedActs embed;
-    VitroBlockActs *block; /* [depth - 1] */
-    VitroLastBlockActs last;
-    VitroLayerNormActs norm;
+    VitroBlockActs *block;   /* [full_blocks] */
+    int full_blocks;         /* depth, or depth - 1 where the last one has the short form */
+    VitroLastBlockActs last; /* absent where it has not */
+    VitroPoolActs pool;
     VitroLinearActs pre_logits; /* out [B,R]; absent unless representation_size */
     VitroLinearActs head;       /* out [B,K]; absent if num_classes is 0 */
-    VitroTensor out;            /* [B,K], or the features: head's, pre_logits' or norm's output */
+    VitroPairActs pair;         /* absent unless distilled */
+    VitroTensor out; /* [B,K], or the features: head's, pre_logits' or the pool's output */
 
     /* backward */
     VitroTensor dout;        /* [B,K] the caller fills it */
     VitroTensor dpre_logits; /* [B,R] */
-    VitroTensor dnorm, dcls; /* [B,D] */
-    VitroTensor dx;          /* [B,T,D] */
+    VitroTensor dpool;       /* [B,D], or [B,2,D] if distilled */
+    VitroTensor dcls; /* [B,D] that of the last block's output in its short form; else absent */
+    VitroTensor dx;   /* [B,T,D] */
     /* These share memory. */
+    VitroPoolScratch pool_scratch;
     VitroLastBlockScratch last_scratch;
     VitroBlockScratch block_scratch;
     VitroEmbedScratch embed_scratch;

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #define VERSION     1 /* of the card */
@@ -49,7 +50,8 @@ VitroStatus vitro_card_set_classes(VitroCard *card, const char *const *names, in
 /* ---- writing -----------------------------------------------------------------------------------
  */
 
-static const char *const act_names[] = {"none", "gelu", "gelu_tanh", "tanh"};
+static const char *const act_names[] = {"none", "gelu", "gelu_tanh", NULL, "quick_gelu"};
+static const char *const pool_names[] = {"token", "avg", "map"};
 static const char *const rule_names[] = {"short", "squash", "long"};
 static const char *const crop_names[] = {"even", "floor"};
 static const char *const filter_names[] = {"bilinear", "bicubic", "lanczos",
@@ -66,7 +68,43 @@ static json_t *size_to_json(int height, int width)
     return height == width ? json_integer(height) : json_pack("[ii]", height, width);
 }
 
-static json_t *config_to_json(const VitroConfig *c)
+/* The arguments that are timm's, of which most models have none: only those that are not 0 are
+ * written. Where `negated`, the field says that there is none of what the key names. */
+typedef struct Switch {
+    const char *key;
+    size_t field; /* a bool */
+    uint32_t bit;
+    bool negated;
+} Switch;
+
+static const Switch switches[] = {
+    {"pool_include_prefix", offsetof(VitroConfig, pool_include_prefix),
+     VITRO_CFG_POOL_INCLUDE_PREFIX, false},
+    {"class_token", offsetof(VitroConfig, no_class_token), VITRO_CFG_CLASS_TOKEN, true},
+    {"no_embed_class", offsetof(VitroConfig, no_embed_class), VITRO_CFG_NO_EMBED_CLASS, false},
+    {"distilled", offsetof(VitroConfig, distilled), VITRO_CFG_DISTILLED, false},
+    {"pre_norm", offsetof(VitroConfig, pre_norm), VITRO_CFG_PRE_NORM, false},
+    {"final_norm", offsetof(VitroConfig, no_final_norm), VITRO_CFG_FINAL_NORM, true},
+    {"fc_norm", offsetof(VitroConfig, fc_norm), VITRO_CFG_FC_NORM, false},
+    {"qk_norm", offsetof(VitroConfig, qk_norm), VITRO_CFG_QK_NORM, false},
+    {"proj_bias", offsetof(VitroConfig, no_proj_bias), VITRO_CFG_PROJ_BIAS, true},
+    {"patch_pre_norm", offsetof(VitroConfig, patch_pre_norm), VITRO_CFG_PATCH_PRE_NORM, false}};
+enum { SWITCHES = sizeof(switches) / sizeof(switches[0]) };
+
+static void add_timm_arguments(json_t *object, const VitroConfig *c)
+{
+    if (c->init_values != 0)
+        json_object_set_new(object, "init_values", json_real(c->init_values));
+    if (c->global_pool != VITRO_POOL_TOKEN)
+        json_object_set_new(object, "global_pool", json_string(pool_names[c->global_pool]));
+    if (c->reg_tokens)
+        json_object_set_new(object, "reg_tokens", json_integer(c->reg_tokens));
+    for (int i = 0; i < SWITCHES; i++)
+        if (*(const bool *)((const char *)c + switches[i].field))
+            json_object_set_new(object, switches[i].key, json_boolean(!switches[i].negated));
+}
+
+static json_t *plain_config_to_json(const VitroConfig *c)
 {
     return json_pack("{so si si si si si si sf sb sf si sb sf ss sf sf sf}", /* */
                      "img_size", size_to_json(c->img_height, c->img_width), "patch_size",
@@ -76,6 +114,14 @@ static json_t *config_to_json(const VitroConfig *c)
                      "representation_size", c->representation_size, "patch_norm", c->patch_norm,
                      "norm_eps", c->norm_eps, "act", act_names[c->act], "drop_ratio", c->drop_ratio,
                      "attn_drop_ratio", c->attn_drop_ratio, "drop_path_ratio", c->drop_path_ratio);
+}
+
+static json_t *config_to_json(const VitroConfig *c)
+{
+    json_t *object = plain_config_to_json(c);
+    if (object)
+        add_timm_arguments(object, c);
+    return object;
 }
 
 /* The double with the fewest digits that still rounds to the float: 0.13, not 0.12999999523162842.
@@ -294,7 +340,8 @@ static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
                 {"embed_dim", &c->embed_dim, VITRO_CFG_EMBED_DIM},
                 {"depth", &c->depth, VITRO_CFG_DEPTH},
                 {"num_heads", &c->num_heads, VITRO_CFG_NUM_HEADS},
-                {"representation_size", &c->representation_size, VITRO_CFG_REPRESENTATION_SIZE}};
+                {"representation_size", &c->representation_size, VITRO_CFG_REPRESENTATION_SIZE},
+                {"reg_tokens", &c->reg_tokens, VITRO_CFG_REG_TOKENS}};
     const struct {
         const char *key;
         double *field;
@@ -304,7 +351,8 @@ static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
                  {"norm_eps", &c->norm_eps, VITRO_CFG_NORM_EPS},
                  {"drop_ratio", &c->drop_ratio, VITRO_CFG_DROP_RATIO},
                  {"attn_drop_ratio", &c->attn_drop_ratio, VITRO_CFG_ATTN_DROP_RATIO},
-                 {"drop_path_ratio", &c->drop_path_ratio, VITRO_CFG_DROP_PATH_RATIO}};
+                 {"drop_path_ratio", &c->drop_path_ratio, VITRO_CFG_DROP_PATH_RATIO},
+                 {"init_values", &c->init_values, VITRO_CFG_INIT_VALUES}};
     const struct {
         const char *key;
         bool *field;
@@ -325,8 +373,19 @@ static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
         VITRO_TRY(read_bool(object, bools[i].key, bools[i].field, &has));
         *known |= has ? bools[i].bit : 0;
     }
+    for (int i = 0; i < SWITCHES; i++) {
+        bool *field = (bool *)((char *)c + switches[i].field), value = false;
+        VITRO_TRY(read_bool(object, switches[i].key, &value, &has));
+        if (has)
+            *field = value != switches[i].negated;
+        *known |= has ? switches[i].bit : 0;
+    }
+    int pool = VITRO_POOL_TOKEN;
+    VITRO_TRY(read_name(object, "global_pool", pool_names, 3, &pool, &has));
+    c->global_pool = (VitroPooling)pool;
+    *known |= has ? VITRO_CFG_GLOBAL_POOL : 0;
     int act = VITRO_ACT_GELU;
-    VITRO_TRY(read_name(object, "act", act_names, 3, &act, &has));
+    VITRO_TRY(read_name(object, "act", act_names, 5, &act, &has));
     c->act = (VitroAct)act;
     *known |= has ? VITRO_CFG_ACT : 0;
     return VITRO_OK;

@@ -108,6 +108,19 @@ void vitro_config_apply(VitroConfig *cfg, const VitroConfig *from, uint32_t fiel
     APPLY(VITRO_CFG_DROP_RATIO, drop_ratio);
     APPLY(VITRO_CFG_ATTN_DROP_RATIO, attn_drop_ratio);
     APPLY(VITRO_CFG_DROP_PATH_RATIO, drop_path_ratio);
+    APPLY(VITRO_CFG_INIT_VALUES, init_values);
+    APPLY(VITRO_CFG_GLOBAL_POOL, global_pool);
+    APPLY(VITRO_CFG_POOL_INCLUDE_PREFIX, pool_include_prefix);
+    APPLY(VITRO_CFG_CLASS_TOKEN, no_class_token);
+    APPLY(VITRO_CFG_REG_TOKENS, reg_tokens);
+    APPLY(VITRO_CFG_NO_EMBED_CLASS, no_embed_class);
+    APPLY(VITRO_CFG_DISTILLED, distilled);
+    APPLY(VITRO_CFG_PRE_NORM, pre_norm);
+    APPLY(VITRO_CFG_FINAL_NORM, no_final_norm);
+    APPLY(VITRO_CFG_FC_NORM, fc_norm);
+    APPLY(VITRO_CFG_QK_NORM, qk_norm);
+    APPLY(VITRO_CFG_PROJ_BIAS, no_proj_bias);
+    APPLY(VITRO_CFG_PATCH_PRE_NORM, patch_pre_norm);
 #undef APPLY
 }
 
@@ -124,6 +137,27 @@ static VitroStatus check_ratio(const char *name, double value)
     if (value >= 0 && value < 1) /* also false for NaN */
         return VITRO_OK;
     return vitro_fail(VITRO_E_ARG, "%s is %g, not in [0, 1)", name, value);
+}
+
+/* What tokens there are, and what is made of them. */
+static VitroStatus check_tokens(const VitroConfig *cfg)
+{
+    VITRO_TRY(check_int("reg_tokens", cfg->reg_tokens, 0, 65536));
+    if (!(cfg->init_values >= -1e6 && cfg->init_values <= 1e6))
+        return vitro_fail(VITRO_E_ARG, "init_values is %g, not in [-1e6, 1e6]", cfg->init_values);
+    if (cfg->global_pool != VITRO_POOL_TOKEN && cfg->global_pool != VITRO_POOL_AVG &&
+        cfg->global_pool != VITRO_POOL_MAP)
+        return vitro_fail(VITRO_E_ARG, "global_pool is %d: neither token nor avg nor map",
+                          (int)cfg->global_pool);
+    if (cfg->global_pool == VITRO_POOL_TOKEN && cfg->no_class_token)
+        return vitro_fail(VITRO_E_ARG, "global_pool is token, but there is no class token");
+    if (cfg->fc_norm && cfg->no_final_norm)
+        return vitro_fail(VITRO_E_ARG, "fc_norm is the final norm, but there is to be none");
+    if (cfg->distilled && (cfg->no_class_token || cfg->reg_tokens || cfg->representation_size ||
+                           cfg->global_pool != VITRO_POOL_TOKEN))
+        return vitro_fail(VITRO_E_ARG, "a distilled model has a class token, no registers, no "
+                                       "pre_logits, and its global_pool is token");
+    return VITRO_OK;
 }
 
 /* So many operations for one image that their number would not fit 64 bits for a batch of them. */
@@ -164,22 +198,35 @@ VitroStatus vitro_config_validate(const VitroConfig *cfg)
         return vitro_fail(VITRO_E_ARG, "norm_eps is %g, not in [0, 1]", cfg->norm_eps);
     if (!(cfg->qk_scale >= -1e6 && cfg->qk_scale <= 1e6))
         return vitro_fail(VITRO_E_ARG, "qk_scale is %g, not in [-1e6, 1e6]", cfg->qk_scale);
-    if (cfg->act != VITRO_ACT_GELU && cfg->act != VITRO_ACT_GELU_TANH)
-        return vitro_fail(VITRO_E_ARG, "act is %d: neither gelu nor gelu_tanh", (int)cfg->act);
+    if (cfg->act != VITRO_ACT_GELU && cfg->act != VITRO_ACT_GELU_TANH &&
+        cfg->act != VITRO_ACT_GELU_QUICK)
+        return vitro_fail(VITRO_E_ARG, "act is %d: neither gelu nor gelu_tanh nor quick_gelu",
+                          (int)cfg->act);
     VITRO_TRY(check_ratio("drop_ratio", cfg->drop_ratio));
     VITRO_TRY(check_ratio("attn_drop_ratio", cfg->attn_drop_ratio));
     VITRO_TRY(check_ratio("drop_path_ratio", cfg->drop_path_ratio));
+    VITRO_TRY(check_tokens(cfg));
     return check_work(cfg);
 }
 
-static int64_t patches_of(const VitroConfig *cfg)
+int64_t vitro_config_patches(const VitroConfig *cfg)
 {
     return (int64_t)(cfg->img_height / cfg->patch_size) * (cfg->img_width / cfg->patch_size);
 }
 
 int64_t vitro_config_tokens(const VitroConfig *cfg)
 {
-    return patches_of(cfg) + 1;
+    return vitro_config_prefix(cfg) + vitro_config_patches(cfg);
+}
+
+int64_t vitro_config_prefix(const VitroConfig *cfg)
+{
+    return !cfg->no_class_token + cfg->distilled + cfg->reg_tokens;
+}
+
+int64_t vitro_config_positions(const VitroConfig *cfg)
+{
+    return cfg->no_embed_class ? vitro_config_patches(cfg) : vitro_config_tokens(cfg);
 }
 
 int64_t vitro_config_mlp_width(const VitroConfig *cfg)
@@ -200,17 +247,39 @@ VitroFlops vitro_attention_flops(int64_t tokens, int64_t dim, bool proj)
                         .matmul = 2 * tokens * tokens * dim};
 }
 
+/* Attention pooling of n tokens. */
+static VitroFlops attn_pool_flops(const VitroConfig *cfg, int64_t n)
+{
+    int64_t D = cfg->embed_dim, M = vitro_config_mlp_width(cfg);
+    return (VitroFlops){
+        .linear = 2 * D * D + 2 * n * D * D + 2 * D * M, .matmul = 2 * n * D, .layer_norm = 5 * D};
+}
+
 VitroFlops vitro_config_flops(const VitroConfig *cfg)
 {
-    int64_t N = patches_of(cfg), T = N + 1, D = cfg->embed_dim, M = vitro_config_mlp_width(cfg);
-    int64_t L = cfg->depth, R = cfg->representation_size, features = R ? R : D;
+    int64_t N = vitro_config_patches(cfg), T = vitro_config_tokens(cfg), D = cfg->embed_dim;
+    int64_t M = vitro_config_mlp_width(cfg), L = cfg->depth, R = cfg->representation_size;
+    int64_t features = R ? R : D,
+            pixels = (int64_t)cfg->in_channels * cfg->patch_size * cfg->patch_size;
+    int64_t heads = cfg->distilled ? 2 : 1;
+    int64_t final = cfg->no_final_norm ? 0 : cfg->fc_norm ? 1 : T; /* rows */
     VitroFlops attention = vitro_attention_flops(T, D, true);
-    return (VitroFlops){
-        .conv = N * D * cfg->in_channels * cfg->patch_size * cfg->patch_size,
-        .linear = L * (attention.linear + 2 * T * D * M) + D * R + features * cfg->num_classes,
+    VitroFlops f = {
+        .conv = N * D * pixels,
+        .linear =
+            L * (attention.linear + 2 * T * D * M) + D * R + heads * features * cfg->num_classes,
         .matmul = L * attention.matmul,
-        .layer_norm = 5 * D * ((2 * L + 1) * T + (cfg->patch_norm ? N : 0)),
+        .layer_norm = 5 * D * ((2 * L + cfg->pre_norm) * T + (cfg->patch_norm ? N : 0) + final) +
+                      (cfg->qk_norm ? 5 * L * 2 * T * D : 0) +
+                      (cfg->patch_pre_norm ? 5 * N * pixels : 0),
     };
+    if (cfg->global_pool == VITRO_POOL_MAP) {
+        VitroFlops pool = attn_pool_flops(cfg, cfg->pool_include_prefix ? T : N);
+        f.linear += pool.linear;
+        f.matmul += pool.matmul;
+        f.layer_norm += pool.layer_norm;
+    }
+    return f;
 }
 
 int64_t vitro_config_macs(const VitroConfig *cfg)

@@ -102,13 +102,17 @@ static double init_std(const VitroParam *e)
     }
 }
 
-static void draw(float *values, int64_t n, const VitroParam *e, VitroRng rng)
+static void draw(float *values, int64_t n, const VitroParam *e, const VitroConfig *cfg,
+                 VitroRng rng)
 {
+    const float fixed = e->init == VITRO_INIT_ONE     ? 1
+                        : e->init == VITRO_INIT_SCALE ? (float)cfg->init_values
+                                                      : 0;
     double std = init_std(e), two[2] = {0};
     for (int64_t k = 0; k < n; k++) {
         if (std > 0 && k % 2 == 0)
             vitro_rng_normal2(&rng, two);
-        values[k] = std > 0 ? (float)(std * two[k % 2]) : e->init == VITRO_INIT_ONE;
+        values[k] = std > 0 ? (float)(std * two[k % 2]) : fixed;
     }
 }
 
@@ -120,7 +124,7 @@ VitroStatus vitro_model_init(VitroModel *m, uint64_t seed)
         float *values = vitro_malloc((size_t)n * sizeof(float));
         if (!values)
             return VITRO_NOMEM;
-        draw(values, n, e, vitro_rng(seed, VITRO_RNG_INIT, (uint32_t)i, 0));
+        draw(values, n, e, &m->cfg, vitro_rng(seed, VITRO_RNG_INIT, (uint32_t)i, 0));
         VitroStatus st = vitro_model_param_set(m, i, values);
         vitro_free(values);
         VITRO_TRY(st);

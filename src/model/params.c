@@ -7,8 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Appends a parameter of shape dim[rank] to the table. The slot gets the shape [dim0, rest], or,
- * for what has leading dimensions of 1 or just one dimension, that without them. */
+/* Appends a parameter of shape dim[rank] to the table. The slot gets the shape [dim0, rest]; of
+ * tokens, which have a leading dimension of 1, that without it. */
 static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit init, int rank,
                 const int64_t *dim, const char *name, ...) VITRO_PRINTF(7, 8);
 
@@ -23,7 +23,7 @@ static void add(VitroParams *p, VitroTensor *slot, VitroDtype dtype, VitroInit i
     va_end(ap);
     for (int i = 0; i < rank; i++)
         e->dim[i] = dim[i];
-    int skip = init == VITRO_INIT_TOKEN ? rank - (dim[rank - 2] == 1 ? 1 : 2) : 0;
+    int skip = init == VITRO_INIT_TOKEN ? 1 : 0;
     if (rank - skip == 4)
         *slot = vitro_tensor2(NULL, dtype, dim[0], dim[1] * dim[2] * dim[3]);
     else
@@ -57,26 +57,86 @@ static void add_norm(VitroParams *p, VitroLayerNormParams *n, VitroDtype t, int6
     add(p, &n->beta, t, VITRO_INIT_ZERO, DIMS(D), "%s.bias", name);
 }
 
+/* One token, whose slot is [D]. */
+static void add_token(VitroParams *p, VitroTensor *slot, VitroDtype t, int64_t D, const char *name)
+{
+    add(p, slot, t, VITRO_INIT_TOKEN, DIMS(1, 1, D), "%s", name);
+    *slot = vitro_tensor1(NULL, t, D);
+}
+
+static void add_mlp(VitroParams *p, VitroMlpParams *mlp, VitroDtype t, int64_t D, int64_t M,
+                    bool bias, const char *name)
+{
+    char part[40];
+    snprintf(part, sizeof(part), "%s.fc1", name);
+    add_weight(p, &mlp->fc1, t, M, D, bias, part);
+    snprintf(part, sizeof(part), "%s.fc2", name);
+    add_weight(p, &mlp->fc2, t, D, M, bias, part);
+}
+
 static void add_block(VitroParams *p, VitroBlockParams *b, VitroDtype t, const VitroConfig *cfg,
                       int i)
 {
-    int64_t D = cfg->embed_dim, M = vitro_config_mlp_width(cfg);
+    int64_t D = cfg->embed_dim, M = vitro_config_mlp_width(cfg), Dh = D / cfg->num_heads;
+    bool bias = !cfg->no_proj_bias;
     char name[32];
 #define NAME(part) (snprintf(name, sizeof(name), "blocks.%d." part, i), name)
     add_norm(p, &b->norm1, t, D, NAME("norm1"));
     add_weight(p, &b->attn.qkv, t, 3 * D, D, cfg->qkv_bias, NAME("attn.qkv"));
-    add_weight(p, &b->attn.proj, t, D, D, true, NAME("attn.proj"));
+    if (cfg->qk_norm) {
+        add_norm(p, &b->attn.q_norm, t, Dh, NAME("attn.q_norm"));
+        add_norm(p, &b->attn.k_norm, t, Dh, NAME("attn.k_norm"));
+    }
+    add_weight(p, &b->attn.proj, t, D, D, bias, NAME("attn.proj"));
+    if (cfg->init_values != 0)
+        add(p, &b->attn.scale, t, VITRO_INIT_SCALE, DIMS(D), "blocks.%d.ls1.gamma", i);
     add_norm(p, &b->norm2, t, D, NAME("norm2"));
-    add_weight(p, &b->mlp.fc1, t, M, D, true, NAME("mlp.fc1"));
-    add_weight(p, &b->mlp.fc2, t, D, M, true, NAME("mlp.fc2"));
+    add_mlp(p, &b->mlp, t, D, M, bias, NAME("mlp"));
+    if (cfg->init_values != 0)
+        add(p, &b->mlp.scale, t, VITRO_INIT_SCALE, DIMS(D), "blocks.%d.ls2.gamma", i);
 #undef NAME
+}
+
+static void add_embed(VitroParams *p, VitroEmbedParams *e, VitroDtype t, const VitroConfig *cfg)
+{
+    int64_t C = cfg->in_channels, P = cfg->patch_size, D = cfg->embed_dim;
+    if (!cfg->no_class_token)
+        add_token(p, &e->cls_token, t, D, "cls_token");
+    if (cfg->reg_tokens)
+        add(p, &e->reg_token, t, VITRO_INIT_TOKEN, DIMS(1, cfg->reg_tokens, D), "reg_token");
+    add(p, &e->pos_embed, t, VITRO_INIT_TOKEN, DIMS(1, vitro_config_positions(cfg), D),
+        "pos_embed");
+    if (cfg->distilled)
+        add(p, &e->reg_token, t, VITRO_INIT_TOKEN, DIMS(1, 1, D), "dist_token");
+    if (cfg->patch_pre_norm)
+        add_norm(p, &e->pre_norm, t, C * P * P, "patch_embed.pre_norm");
+    add(p, &e->proj.w, t, VITRO_INIT_CONV, DIMS(D, C, P, P), "patch_embed.proj.weight");
+    p->list[p->count - 1].weight = &e->proj;
+    if (!cfg->pre_norm)
+        add(p, &e->proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
+    if (cfg->patch_norm)
+        add_norm(p, &e->norm, t, D, "patch_embed.norm");
+    if (cfg->pre_norm)
+        add_norm(p, &e->norm_pre, t, D, "norm_pre");
+}
+
+static void add_attn_pool(VitroParams *p, VitroAttnPoolParams *a, VitroDtype t,
+                          const VitroConfig *cfg)
+{
+    int64_t D = cfg->embed_dim;
+    add_token(p, &a->latent, t, D, "attn_pool.latent");
+    add_weight(p, &a->q, t, D, D, true, "attn_pool.q");
+    add_weight(p, &a->kv, t, 2 * D, D, true, "attn_pool.kv");
+    add_weight(p, &a->proj, t, D, D, true, "attn_pool.proj");
+    add_norm(p, &a->norm, t, D, "attn_pool.norm");
+    add_mlp(p, &a->mlp, t, D, vitro_config_mlp_width(cfg), true, "attn_pool.mlp");
 }
 
 VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype t)
 {
-    enum { PER_BLOCK = 12, OTHERS = 12 };
-    int64_t C = cfg->in_channels, P = cfg->patch_size, D = cfg->embed_dim;
-    int64_t R = cfg->representation_size;
+    enum { PER_BLOCK = 18, OTHERS = 32 };
+    int64_t D = cfg->embed_dim, R = cfg->representation_size, K = cfg->num_classes;
+    bool has_norm = !cfg->no_final_norm;
     *p = (VitroParams){.depth = cfg->depth};
     p->block = vitro_calloc((size_t)cfg->depth, sizeof(*p->block));
     p->list = vitro_calloc((size_t)cfg->depth * PER_BLOCK + OTHERS, sizeof(*p->list));
@@ -84,26 +144,26 @@ VitroStatus vitro_params_init(VitroParams *p, const VitroConfig *cfg, VitroDtype
         vitro_params_deinit(p);
         return VITRO_NOMEM;
     }
-    add(p, &p->embed.cls_token, t, VITRO_INIT_TOKEN, DIMS(1, 1, D), "cls_token");
-    add(p, &p->embed.pos_embed, t, VITRO_INIT_TOKEN, DIMS(1, vitro_config_tokens(cfg), D),
-        "pos_embed");
-    add(p, &p->embed.proj.w, t, VITRO_INIT_CONV, DIMS(D, C, P, P), "patch_embed.proj.weight");
-    p->list[p->count - 1].weight = &p->embed.proj;
-    add(p, &p->embed.proj.b, t, VITRO_INIT_ZERO, DIMS(D), "patch_embed.proj.bias");
-    if (cfg->patch_norm)
-        add_norm(p, &p->embed.norm, t, D, "patch_embed.norm");
+    add_embed(p, &p->embed, t, cfg);
     p->blocks_first = p->count;
     for (int i = 0; i < cfg->depth; i++)
         add_block(p, &p->block[i], t, cfg, i);
     p->norm_first = p->count;
-    add_norm(p, &p->norm, t, D, "norm");
+    if (has_norm && !cfg->fc_norm)
+        add_norm(p, &p->pool.norm, t, D, "norm");
+    if (cfg->global_pool == VITRO_POOL_MAP)
+        add_attn_pool(p, &p->pool.attn, t, cfg);
+    if (has_norm && cfg->fc_norm)
+        add_norm(p, &p->pool.norm, t, D, "fc_norm");
     p->head_first = p->count;
     if (R)
         add_weight(p, &p->pre_logits, t, R, D, true, "pre_logits.fc");
-    if (cfg->num_classes)
-        add_weight(p, &p->head, t, cfg->num_classes, R ? R : D, true, "head");
+    if (K)
+        add_weight(p, &p->head, t, K, R ? R : D, true, "head");
+    if (K && cfg->distilled)
+        add_weight(p, &p->head_dist, t, K, D, true, "head_dist");
     /* Where pixels come in and classes go out, bytes cost more digits than they save time. */
-    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = true;
+    p->embed.proj.wide = p->pre_logits.wide = p->head.wide = p->head_dist.wide = true;
     return VITRO_OK;
 }
 
@@ -220,17 +280,28 @@ void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data, Vi
         last->q.w.data = last->kv.w.data = NULL; /* they keep their shapes */
 }
 
+/* The weights of the attention pool, which sees `tokens` tokens. */
+static VitroStatus each_of_pool(VitroAttnPoolParams *a, int64_t tokens, VitroWeightFn fn,
+                                void *user)
+{
+    VITRO_TRY(fn(user, &a->q, 1));
+    VITRO_TRY(fn(user, &a->kv, tokens));
+    VITRO_TRY(fn(user, &a->proj, 1));
+    VITRO_TRY(fn(user, &a->mlp.fc1, 1));
+    return fn(user, &a->mlp.fc2, 1);
+}
+
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
                                      VitroWeightFn fn, void *user)
 {
     int64_t T = vitro_config_tokens(cfg);
     if (!head_only)
-        VITRO_TRY(fn(user, &p->embed.proj, T - 1));
+        VITRO_TRY(fn(user, &p->embed.proj, vitro_config_patches(cfg)));
     for (int i = 0; i < cfg->depth && !head_only; i++) {
         VitroBlockParams *block = &p->block[i];
-        bool last = i == cfg->depth - 1;
-        int64_t rows = last ? 1 : T; /* the class token's, or all */
-        if (last) {
+        bool brief = i == cfg->depth - 1 && vitro_pools_class_alone(cfg);
+        int64_t rows = brief ? 1 : T; /* the class token's, or all */
+        if (brief) {
             VITRO_TRY(fn(user, &block->attn.q, rows));
             VITRO_TRY(fn(user, &block->attn.kv, T));
         } else {
@@ -240,7 +311,11 @@ VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, boo
         VITRO_TRY(fn(user, &block->mlp.fc1, rows));
         VITRO_TRY(fn(user, &block->mlp.fc2, rows));
     }
+    if (cfg->global_pool == VITRO_POOL_MAP && !head_only)
+        VITRO_TRY(each_of_pool(&p->pool.attn, T, fn, user));
     if (cfg->representation_size)
         VITRO_TRY(fn(user, &p->pre_logits, 1));
-    return cfg->num_classes ? fn(user, &p->head, 1) : VITRO_OK;
+    if (cfg->num_classes)
+        VITRO_TRY(fn(user, &p->head, 1));
+    return cfg->num_classes && cfg->distilled ? fn(user, &p->head_dist, 1) : VITRO_OK;
 }

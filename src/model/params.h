@@ -7,18 +7,20 @@
 
 #include "nn/block.h"
 #include "nn/embed.h"
+#include "nn/pool.h"
 
 /* _init_vit_weights and the constructor of the original */
 typedef enum VitroInit {
     VITRO_INIT_ZERO,   /* biases */
     VITRO_INIT_ONE,    /* LayerNorm's gamma */
+    VITRO_INIT_SCALE,  /* LayerScale's: init_values */
     VITRO_INIT_LINEAR, /* trunc_normal_(std 0.01) */
-    VITRO_INIT_TOKEN,  /* trunc_normal_(std 0.02): cls_token, pos_embed */
+    VITRO_INIT_TOKEN,  /* trunc_normal_(std 0.02): tokens, pos_embed, latent */
     VITRO_INIT_CONV    /* kaiming_normal_(fan_out) */
 } VitroInit;
 
 typedef struct VitroParam {
-    char name[40]; /* "blocks.1023.mlp.fc1.weight" */
+    char name[40]; /* "blocks.1023.attn.q_norm.weight" */
     VitroInit init;
     int rank;
     int64_t dim[4];    /* as a checkpoint has it */
@@ -31,14 +33,15 @@ typedef struct VitroParams {
     VitroEmbedParams embed;
     VitroBlockParams *block; /* [depth] */
     int depth;
-    VitroLayerNormParams norm;
+    VitroPoolParams pool;   /* the final norm is one of these */
     VitroWeight pre_logits; /* w [R,D], b [R]; absent unless representation_size */
     VitroWeight head;       /* w [K,R or D], b [K]; absent if num_classes is 0 */
+    VitroWeight head_dist;  /* w [K,D], b [K]; absent unless distilled */
 
     VitroParam *list; /* [count] */
     int64_t count;
     int64_t blocks_first; /* index of the first parameter of a block, */
-    int64_t norm_first;   /* of the final norm, */
+    int64_t norm_first;   /* of the final norm or the attention pool, */
     int64_t head_first;   /* and of pre_logits or head: all later ones are theirs, too */
 } VitroParams;
 
@@ -77,8 +80,9 @@ void vitro_params_place_small(VitroParams *p, VitroTensor flat);
 void vitro_params_put_weight(VitroParams *p, const VitroParam *e, void *data, VitroDtype dtype,
                              float *scale);
 
-/* Calls fn for every VitroWeight that the model has and used as such: in the last block, attn.q and
- * attn.kv in place of attn.qkv. Stops at the first failure. */
+/* Calls fn for every VitroWeight that the model has and used as such: where the class token alone
+ * is looked at, in the last block, attn.q and attn.kv in place of attn.qkv. Stops at the first
+ * failure. */
 typedef VitroStatus (*VitroWeightFn)(void *user, VitroWeight *weight, int64_t rows_per_image);
 VitroStatus vitro_params_each_weight(VitroParams *p, const VitroConfig *cfg, bool head_only,
                                      VitroWeightFn fn, void *user);

@@ -77,14 +77,37 @@ static void embed_layers(const Walk *w, const VitroEmbedParams *p)
     int64_t P = w->cfg->patch_size, down = w->cfg->img_height / P, across = w->cfg->img_width / P;
     int64_t N = down * across;
     Shape map = {4, {w->B, w->D, down, across}}, cls = {3, {w->B, 1, w->D}};
+    if (w->cfg->patch_pre_norm)
+        norm(w, "patch_embed.pre_norm", &p->pre_norm, (Shape){3, {w->B, N, p->proj.w.dim[1]}});
     VitroFlops conv = {.conv = w->B * N * vitro_tensor_count(&p->proj.w)};
     tell(w, VITRO_LAYER_CONV, "patch_embed.proj", map, weight_params(&p->proj), conv);
     if (w->cfg->patch_norm)
         norm(w, "patch_embed.norm", &p->norm, (Shape){3, {w->B, N, w->D}});
-    tell(w, VITRO_LAYER_PARAM, "cls_token", cls, vitro_tensor_count(&p->cls_token),
-         (VitroFlops){0});
+    if (!w->cfg->no_class_token)
+        tell(w, VITRO_LAYER_PARAM, "cls_token", cls, vitro_tensor_count(&p->cls_token),
+             (VitroFlops){0});
+    if (w->cfg->reg_tokens || w->cfg->distilled)
+        tell(w, VITRO_LAYER_PARAM, w->cfg->distilled ? "dist_token" : "reg_token",
+             (Shape){3, {w->B, p->reg_token.dim[0], w->D}}, vitro_tensor_count(&p->reg_token),
+             (VitroFlops){0});
     tell(w, VITRO_LAYER_PARAM, "pos_embed", tokens(w, w->D), vitro_tensor_count(&p->pos_embed),
          (VitroFlops){0});
+    if (w->cfg->pre_norm)
+        norm(w, "norm_pre", &p->norm_pre, tokens(w, w->D));
+}
+
+/* LayerNorm of each head's q, or k. */
+static void head_norm(const Walk *w, const char *name, const VitroLayerNormParams *p)
+{
+    int64_t H = w->cfg->num_heads;
+    norm(w, name, p, (Shape){4, {w->B, H, w->T, w->D / H}});
+}
+
+static void layer_scale(const Walk *w, const char *name, const VitroTensor *gamma)
+{
+    if (w->cfg->init_values != 0)
+        tell(w, VITRO_LAYER_PARAM, name, tokens(w, w->D), vitro_tensor_count(gamma),
+             (VitroFlops){0});
 }
 
 static void block_layers(const Walk *w, const VitroBlockParams *p)
@@ -93,11 +116,34 @@ static void block_layers(const Walk *w, const VitroBlockParams *p)
     VitroFlops matmul = {.matmul = w->B * vitro_attention_flops(w->T, D, true).matmul};
     norm(w, "norm1", &p->norm1, tokens(w, D));
     linear(w, "attn.qkv", &p->attn.qkv, tokens(w, 3 * D));
+    if (w->cfg->qk_norm) {
+        head_norm(w, "attn.q_norm", &p->attn.q_norm);
+        head_norm(w, "attn.k_norm", &p->attn.k_norm);
+    }
     tell(w, VITRO_LAYER_MATMUL, "attn.matmul", tokens(w, D), 0, matmul);
     linear(w, "attn.proj", &p->attn.proj, tokens(w, D));
+    layer_scale(w, "ls1", &p->attn.scale);
     norm(w, "norm2", &p->norm2, tokens(w, D));
     linear(w, "mlp.fc1", &p->mlp.fc1, tokens(w, M));
     linear(w, "mlp.fc2", &p->mlp.fc2, tokens(w, D));
+    layer_scale(w, "ls2", &p->mlp.scale);
+}
+
+static void attn_pool_layers(const Walk *w, const VitroAttnPoolParams *p)
+{
+    int64_t D = w->D, M = vitro_config_mlp_width(w->cfg);
+    int64_t n = w->cfg->pool_include_prefix ? w->T : vitro_config_patches(w->cfg);
+    Shape one = {3, {w->B, 1, D}};
+    tell(w, VITRO_LAYER_PARAM, "attn_pool.latent", one, vitro_tensor_count(&p->latent),
+         (VitroFlops){0});
+    linear(w, "attn_pool.q", &p->q, one);
+    linear(w, "attn_pool.kv", &p->kv, (Shape){3, {w->B, n, 2 * D}});
+    tell(w, VITRO_LAYER_MATMUL, "attn_pool.matmul", one, 0,
+         (VitroFlops){.matmul = w->B * 2 * n * D});
+    linear(w, "attn_pool.proj", &p->proj, one);
+    norm(w, "attn_pool.norm", &p->norm, one);
+    linear(w, "attn_pool.mlp.fc1", &p->mlp.fc1, (Shape){3, {w->B, 1, M}});
+    linear(w, "attn_pool.mlp.fc2", &p->mlp.fc2, one);
 }
 
 static VitroStatus check_batch(int64_t batch)
@@ -126,11 +172,18 @@ VitroStatus vitro_config_each_layer(const VitroConfig *cfg, int64_t batch, Vitro
         block_layers(&w, &p.block[w.block]);
     w.block = -1;
     /* The original normalises all tokens and then takes the first; so does the count. */
-    norm(&w, "norm", &p.norm, tokens(&w, w.D));
+    if (!cfg->no_final_norm && !cfg->fc_norm)
+        norm(&w, "norm", &p.pool.norm, tokens(&w, w.D));
+    if (cfg->global_pool == VITRO_POOL_MAP)
+        attn_pool_layers(&w, &p.pool.attn);
+    if (!cfg->no_final_norm && cfg->fc_norm)
+        norm(&w, "fc_norm", &p.pool.norm, (Shape){2, {batch, w.D}});
     if (cfg->representation_size)
         linear(&w, "pre_logits.fc", &p.pre_logits, (Shape){2, {batch, cfg->representation_size}});
     if (cfg->num_classes)
         linear(&w, "head", &p.head, (Shape){2, {batch, cfg->num_classes}});
+    if (cfg->num_classes && cfg->distilled)
+        linear(&w, "head_dist", &p.head_dist, (Shape){2, {batch, cfg->num_classes}});
     vitro_params_deinit(&p);
     return VITRO_OK;
 }

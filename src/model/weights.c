@@ -35,7 +35,8 @@ static VitroStatus append_name(char ***names, int64_t *count, const char *name)
 
 static bool is_skipped(const char *name, const VitroLoadOptions *o)
 {
-    return (o->skip_head && strncmp(name, "head.", 5) == 0) ||
+    return (o->skip_head &&
+            (strncmp(name, "head.", 5) == 0 || strncmp(name, "head_dist.", 10) == 0)) ||
            (o->skip_pre_logits && strncmp(name, "pre_logits.", 11) == 0);
 }
 

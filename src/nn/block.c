@@ -37,8 +37,9 @@ void vitro_block_plan(VitroBlockActs *a, VitroPlan *plan, int block, VitroTensor
 void vitro_block_plan_scratch(VitroBlockScratch *s, VitroPlan *plan)
 {
     int64_t B = plan->batch, T = plan->tokens, D = plan->cfg->embed_dim;
-    bool drops = plan->cfg->drop_ratio > 0 || plan->cfg->drop_path_ratio > 0;
-    VitroTensor dbranch = drops ? vitro_plan_operand3(plan, B, T, D) : VITRO_NO_TENSOR;
+    bool changes =
+        plan->cfg->drop_ratio > 0 || plan->cfg->drop_path_ratio > 0 || plan->cfg->init_values != 0;
+    VitroTensor dbranch = changes ? vitro_plan_operand3(plan, B, T, D) : VITRO_NO_TENSOR;
     s->dnorm = vitro_plan3(plan, B, T, D);
     size_t mark = plan->arena->used;
     s->attn = (VitroAttentionScratch){.dbranch = dbranch,
@@ -66,6 +67,8 @@ VitroStatus vitro_block_recompute(VitroDevice *dev, VitroBlockActs *a, const Vit
     VITRO_TRY(vitro_layernorm_forward(dev, &a->norm1, &p->norm1, x));
     VITRO_TRY(vitro_attention_forward(dev, &a->attn, &p->attn, a->norm1.out, x));
     VITRO_TRY(vitro_layernorm_forward(dev, &a->norm2, &p->norm2, a->attn.proj.out));
+    if (p->mlp.scale.data) /* its gradient needs fc2's product, too; a->out gets the same bits */
+        return vitro_mlp_forward(dev, &a->mlp, &p->mlp, a->norm2.out, a->attn.proj.out);
     return vitro_linear_forward(dev, &a->mlp.fc1, &p->mlp.fc1, a->norm2.out);
 }
 

@@ -9,12 +9,15 @@
 #include "nn/attention.h"
 
 typedef struct VitroClsAttentionActs {
-    VitroTensor x;      /* [B,D] the class token of the layer's input */
-    VitroLinearActs q;  /* out [B,D] */
-    VitroLinearActs kv; /* out [B,T,2D] */
-    VitroTensor ctx;    /* [B,D] */
-    VitroTensor lse;    /* [B,H]; absent in inference */
+    VitroTensor x;                   /* [B,D] the class token of the layer's input */
+    VitroLinearActs q;               /* out [B,D] */
+    VitroLinearActs kv;              /* out [B,T,2D] */
+    VitroTensor normed_q, normed_kv; /* what attention takes: as `normed` of the full layer */
+    VitroHeadNormActs q_norm, k_norm;
+    VitroTensor ctx; /* [B,D] */
+    VitroTensor lse; /* [B,H]; absent in inference */
     VitroAttentionShape shape;
+    double eps;           /* of q_norm and k_norm */
     VitroLinearActs proj; /* out [B,D] = residual + drop_path(dropout(ctx proj^T + b)) */
 } VitroClsAttentionActs;
 

@@ -27,4 +27,19 @@ static inline VitroStatus vitro_linear_backward(VitroDevice *dev, VitroTensor dx
     return dev->ops->linear_backward(dev, dx, grad, dpre, a->x, p, below ? &below->epilogue : NULL);
 }
 
+/* Back through the epilogue at a branch's end, with LayerScale's gradient (absent: it has none):
+ * *dpre is `room`, or dy itself where there is nothing to do. */
+static inline VitroStatus vitro_branch_backward(VitroDevice *dev, VitroTensor *dpre,
+                                                VitroTensor dscale, VitroTensor dy,
+                                                const VitroEpilogue *e, VitroTensor room)
+{
+    *dpre = dy;
+    if (dscale.data)
+        VITRO_TRY(dev->ops->scale_backward(dev, dscale, dy, e));
+    if (!vitro_epilogue_changes_gradient(e))
+        return VITRO_OK;
+    *dpre = room;
+    return dev->ops->epilogue_backward(dev, room, dy, e);
+}
+
 #endif

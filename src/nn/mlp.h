@@ -7,8 +7,9 @@
 #include "nn/plan.h"
 
 typedef struct VitroMlpParams {
-    VitroWeight fc1; /* w [M,D], b [M] */
-    VitroWeight fc2; /* w [D,M], b [D] */
+    VitroWeight fc1;   /* w [M,D], b [M] */
+    VitroWeight fc2;   /* w [D,M], b [D]; both may have no b */
+    VitroTensor scale; /* [D] LayerScale, or absent */
 } VitroMlpParams;
 
 typedef struct VitroMlpActs {

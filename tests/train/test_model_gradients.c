@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every parameter's gradient of whole models, in double precision on the reference back end,
  * against central differences of the forward pass: dropout, drop path, patch norm, pre_logits, no
- * head, frozen. */
+ * head, frozen; timm's arguments, each alone and together. */
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "model/model.h"
@@ -161,6 +161,92 @@ static void every_option(void **state)
     run(&cfg, VITRO_MODE_TRAIN);
 }
 
+static void with_drops(VitroConfig cfg)
+{
+    run(&cfg, VITRO_MODE_TRAIN);
+    cfg.drop_ratio = 0.2;
+    cfg.attn_drop_ratio = 0.3;
+    cfg.drop_path_ratio = 0.4;
+    run(&cfg, VITRO_MODE_TRAIN);
+}
+
+static void layers_of_timm(void **state)
+{
+    (void)state;
+    VitroConfig cfg = base_config;
+    cfg.init_values = 0.1;
+    with_drops(cfg);
+    cfg = base_config;
+    cfg.qk_norm = true;
+    cfg.no_proj_bias = true;
+    with_drops(cfg);
+    cfg = base_config;
+    cfg.pre_norm = true;
+    cfg.patch_norm = true;
+    cfg.act = VITRO_ACT_GELU_QUICK;
+    with_drops(cfg);
+    cfg = base_config;
+    cfg.patch_pre_norm = true;
+    cfg.patch_norm = true;
+    with_drops(cfg);
+    cfg.patch_norm = false;
+    with_drops(cfg);
+}
+
+static void tokens_of_timm(void **state)
+{
+    (void)state;
+    VitroConfig cfg = base_config;
+    cfg.reg_tokens = 3;
+    with_drops(cfg);
+    cfg.no_embed_class = true;
+    with_drops(cfg);
+    cfg.no_class_token = true;
+    cfg.global_pool = VITRO_POOL_AVG;
+    with_drops(cfg);
+    cfg.reg_tokens = 0;
+    with_drops(cfg);
+}
+
+/* Every pooling with the final norm before it, behind it, and absent; with a head and without. */
+static void poolings(void **state)
+{
+    (void)state;
+    static const VitroPooling pools[] = {VITRO_POOL_TOKEN, VITRO_POOL_AVG, VITRO_POOL_MAP};
+    for (int pool = 0; pool < 3; pool++)
+        for (int norm = 0; norm < 3; norm++)
+            for (int other = 0; other < 2; other++) {
+                VitroConfig cfg = base_config;
+                cfg.global_pool = pools[pool];
+                cfg.fc_norm = norm == 1;
+                cfg.no_final_norm = norm == 2;
+                cfg.pool_include_prefix = other;
+                cfg.num_classes = other ? 0 : 3;
+                cfg.init_values = other ? 0.2 : 0;
+                run(&cfg, VITRO_MODE_TRAIN);
+            }
+    VitroConfig cfg = base_config;
+    cfg.global_pool = VITRO_POOL_MAP;
+    cfg.representation_size = 4;
+    with_drops(cfg);
+    run(&cfg, VITRO_MODE_TRAIN_HEAD);
+    cfg.global_pool = VITRO_POOL_AVG;
+    run(&cfg, VITRO_MODE_TRAIN_HEAD);
+}
+
+static void distilled(void **state)
+{
+    (void)state;
+    VitroConfig cfg = base_config;
+    cfg.distilled = true;
+    with_drops(cfg);
+    run(&cfg, VITRO_MODE_TRAIN_HEAD);
+    cfg.no_final_norm = true;
+    with_drops(cfg);
+    cfg.num_classes = 0;
+    with_drops(cfg);
+}
+
 static void no_head(void **state)
 {
     (void)state;
@@ -221,9 +307,11 @@ static void batches_and_modes_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain),   cmocka_unit_test(every_option),
-        cmocka_unit_test(no_head), cmocka_unit_test(no_square),
-        cmocka_unit_test(frozen),  cmocka_unit_test(batches_and_modes_agree),
+        cmocka_unit_test(plain),          cmocka_unit_test(every_option),
+        cmocka_unit_test(layers_of_timm), cmocka_unit_test(tokens_of_timm),
+        cmocka_unit_test(poolings),       cmocka_unit_test(distilled),
+        cmocka_unit_test(no_head),        cmocka_unit_test(no_square),
+        cmocka_unit_test(frozen),         cmocka_unit_test(batches_and_modes_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

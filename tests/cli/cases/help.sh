@@ -15,7 +15,9 @@ has() {
 }
 model="model-name weights img-size patch-size in-channels num-classes embed-dim depth num-heads
     mlp-ratio qkv-bias qk-scale has-logits representation-size drop-ratio attn-drop-ratio
-    drop-path-ratio patch-norm norm-eps act device threads"
+    drop-path-ratio patch-norm norm-eps act init-values global-pool pool-include-prefix class-token
+    reg-tokens no-embed-class distilled pre-norm final-norm fc-norm qk-norm proj-bias patch-pre-norm
+    device threads"
 transform="transform mean std interpolation crop-pct exif precision seed"
 has predict $model $transform class-indices top-k plot json logits batch-size dump-input
 has eval $model $transform data-path dataset split json confusion batch-size
