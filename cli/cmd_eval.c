@@ -5,6 +5,7 @@
 #include "model_args.h"
 #include "out_file.h"
 #include "report.h"
+#include "skip_bad.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -15,7 +16,7 @@
 typedef struct EvalArgs {
     const char *data_path, *confusion, *confusion_plot;
     int dataset, split;
-    bool json;
+    bool json, skip_bad;
     int64_t batch_size;
     int workers;
     DownloadArgs download;
@@ -50,6 +51,7 @@ static const ArgOption eval_options[] = {
         .help = "pictures per pass; the loss is the mean of the batches' means, as the original's"),
     ROW("workers", ARG_INT, workers, .min = 0, .max = 256,
         .def_help = "min(cores, 8), 0 at batch size 1", .help = "threads that read pictures"),
+    ROW("skip-bad", ARG_BOOL, skip_bad, .def = "false", .help = SKIP_BAD_HELP),
 };
 
 typedef struct Eval {
@@ -288,10 +290,12 @@ static int open_data(Eval *e)
     /* CIFAR and IDX pictures that already have the model's size are taken as they are. */
     if (transform_args_keep_exact(&a->transform, e->dataset, config))
         transform.keep_exact = true;
-    VitroLoaderOptions loader = {.transform = transform,
-                                 .batch_size = a->batch_size,
-                                 .workers = a->workers >= 0 ? a->workers
-                                                            : cli_default_workers(a->batch_size)};
+    int workers = a->workers >= 0 ? a->workers : cli_default_workers(a->batch_size);
+    status = skip_bad(a->skip_bad, e->dataset, &transform, workers);
+    if (status)
+        return status;
+    VitroLoaderOptions loader = {
+        .transform = transform, .batch_size = a->batch_size, .workers = workers};
     return vitro_loader_open(&e->loader, e->dataset, &loader) ? cli_fail_lib() : CLI_OK;
 }
 

@@ -18,7 +18,7 @@
 typedef struct PredictArgs {
     const char *class_indices, *plot, *dump_input;
     int top_k;
-    bool json, logits, show;
+    bool json, logits, show, skip_bad;
     int show_as;
     int64_t batch_size;
     int workers;
@@ -55,6 +55,8 @@ static const ArgOption predict_options[] = {
         .help = "pictures per pass through the model"),
     ROW("workers", ARG_INT, workers, .min = 0, .max = 256,
         .def_help = "min(cores, 8), 0 at batch size 1", .help = "threads that read pictures"),
+    ROW("skip-bad", ARG_BOOL, skip_bad, .def = "false",
+        .help = "a picture that cannot be read is named and is no failure, if another one can"),
 };
 
 /* A run: what is open while pictures go through. */
@@ -69,6 +71,7 @@ typedef struct Predict {
     VitroPredictor *predictor;
     int64_t outputs; /* logits or features per picture */
     int64_t failed;  /* pictures */
+    int64_t skipped; /* those that --skip-bad forgives */
     char **plots;    /* [plot_count] names given so far, to keep them apart */
     int64_t plot_count;
     bool plot_folder;
@@ -177,11 +180,17 @@ static void print_text(const Predict *p, const Result *r, const char *first_line
     putchar('\n');
 }
 
-static void report_failure(Predict *p, const char *name, const char *reason)
+static void report_failure(Predict *p, const char *name, const char *reason, bool forgiven)
 {
-    p->failed++;
+    if (forgiven)
+        p->skipped++;
+    else
+        p->failed++;
     if (!p->args->json) {
-        cli_fail("%s", reason);
+        if (forgiven)
+            cli_note("skipped: %s", reason);
+        else
+            cli_fail("%s", reason);
         return;
     }
     fputs("{\"file\": ", stdout);
@@ -316,7 +325,7 @@ static int report_picture(Predict *p, int64_t i, const float *input, const float
 {
     const char *name = p->inputs->names[i];
     if (p->pictures.errors[i]) {
-        report_failure(p, name, p->pictures.errors[i]);
+        report_failure(p, name, p->pictures.errors[i], p->args->skip_bad);
         return CLI_OK;
     }
     if (p->args->dump_input)
@@ -325,7 +334,7 @@ static int report_picture(Predict *p, int64_t i, const float *input, const float
         char *reason = cli_format("%s: the model's output is not finite: the weights are damaged, "
                                   "or too large for this arithmetic",
                                   name);
-        report_failure(p, name, reason);
+        report_failure(p, name, reason, false);
         free(reason);
         return CLI_OK;
     }
@@ -450,6 +459,8 @@ static int predict(PredictArgs *a, const Args *args)
                      " pictures failed: \"error\" in their lines says why",
                      p.failed, inputs.count);
     }
+    if (!status && p.skipped == inputs.count)
+        status = cli_fail("--skip-bad: not one of %" PRId64 " pictures can be read", p.skipped);
     close_run(&p);
     inputs_deinit(&inputs);
     return status;

@@ -4,6 +4,7 @@
 #include "download_args.h"
 #include "model_args.h"
 #include "report.h"
+#include "skip_bad.h"
 #include "train_memory.h"
 #include "train_run.h"
 
@@ -35,7 +36,7 @@ typedef struct TrainArgs {
     double adam_eps, warmup_epochs, clip_grad, label_smoothing;
     int accumulate, workers;
     int augment; /* index in standard, none */
-    bool shuffle;
+    bool shuffle, skip_bad;
     int64_t max_steps;
     const char *output_dir, *log_dir, *metrics_jsonl;
     int checkpoint_format; /* VitroCheckpointFormat */
@@ -66,6 +67,7 @@ static const ArgOption data_options[] = {
     ROW("workers", ARG_INT, workers, .min = 0, .max = 256,
         .def_help = "min(cores, 8), 0 at batch size 1",
         .help = "threads that prepare pictures; the numbers do not depend on it"),
+    ROW("skip-bad", ARG_BOOL, skip_bad, .def = "false", .help = SKIP_BAD_HELP),
 };
 
 static const ArgOption run_options[] = {
@@ -250,7 +252,13 @@ static int open_data(Session *s)
     /* CIFAR and IDX pictures that have the model's size are not resized and cropped again. */
     if (!transform_args_rule_given(t))
         s->transform.keep_exact = transform_args_keep_exact(t, s->train_set, &s->config);
-    return fit_classes(s);
+    const TrainArgs *a = &s->train_args;
+    int workers = args_given(&s->args, "workers") ? a->workers : cli_default_workers(a->batch_size);
+    bool augmented = a->augment == 0; /* random crops are of moderate shapes */
+    status = skip_bad(a->skip_bad, s->train_set, augmented ? NULL : &s->transform, workers);
+    if (!status)
+        status = skip_bad(a->skip_bad, s->val_set, &s->transform, workers);
+    return status ? status : fit_classes(s);
 }
 
 /* ---- what is printed before the start ---------------------------------------------------------

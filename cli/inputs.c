@@ -39,13 +39,14 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* What this program decodes, by extension. A file named by itself may have any name. */
-static bool looks_like_picture(const char *name)
+/* What this program decodes, by extension; `any`: what torchvision's folders take for pictures. A
+ * file named by itself may have any name. */
+static bool looks_like_picture(const char *name, bool any)
 {
-    static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".webp",
-                                             ".bmp", ".ppm",  ".pgm"};
+    static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".webp", ".bmp",
+                                             ".ppm", ".pgm",  ".tif", ".tiff"};
     const char *dot = strrchr(name, '.');
-    for (int i = 0; dot && i < ARG_COUNT(extensions); i++)
+    for (int i = 0; dot && i < ARG_COUNT(extensions) - (any ? 0 : 2); i++)
         if (strcasecmp(dot, extensions[i]) == 0)
             return true;
     return false;
@@ -64,7 +65,7 @@ static int scan(InputList *found, const char *folder, bool folders)
         return cli_fail("%s: the folder cannot be read: %s", folder, strerror(errno));
     const char *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (entry->d_name[0] == '.' || (!folders && !looks_like_picture(entry->d_name)))
+        if (entry->d_name[0] == '.' || (!folders && !looks_like_picture(entry->d_name, false)))
             continue;
         char *path = cli_format("%s%s%s", folder, slash, entry->d_name);
         if (is_folder(path) == folders)
@@ -106,6 +107,80 @@ static int add_folder(InputList *list, const char *folder)
     return status;
 }
 
+/* ---- every picture of a folder ---------------------------------------------------------------
+ */
+
+/* A folder and those that it lies in: a link may lead back to one of them. */
+typedef struct Trail {
+    const struct Trail *up;
+    dev_t dev;
+    ino_t ino;
+    int depth;
+} Trail;
+
+enum { MAX_DEPTH = 64 };
+
+/* The pictures and folders of `folder`, sorted. */
+static int list_all(InputList *found, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return cli_fail("%s: the folder cannot be read: %s", folder, strerror(errno));
+    const char *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *path = cli_format("%s%s%s", folder, slash, entry->d_name);
+        if (looks_like_picture(entry->d_name, true) || is_folder(path))
+            add(found, path);
+        free(path);
+    }
+    int status =
+        errno ? cli_fail("%s: the folder cannot be read: %s", folder, strerror(errno)) : CLI_OK;
+    closedir(dir);
+    if (found->count)
+        qsort(found->names, (size_t)found->count, sizeof(*found->names), by_bytes);
+    return status;
+}
+
+static int add_tree(InputList *list, const char *folder, const Trail *up)
+{
+    struct stat info;
+    if (stat(folder, &info))
+        return cli_fail("%s: %s", folder, strerror(errno));
+    Trail here = {up, info.st_dev, info.st_ino, up ? up->depth + 1 : 0};
+    for (const Trail *t = up; t; t = t->up)
+        if (t->dev == here.dev && t->ino == here.ino)
+            return CLI_OK;
+    if (here.depth == MAX_DEPTH)
+        return cli_fail("%s: folders nested deeper than %d", folder, MAX_DEPTH);
+    InputList found = {0};
+    int status = list_all(&found, folder);
+    for (int64_t i = 0; i < found.count && !status; i++) {
+        if (is_folder(found.names[i]))
+            status = add_tree(list, found.names[i], &here);
+        else
+            add(list, found.names[i]);
+    }
+    inputs_deinit(&found);
+    return status;
+}
+
+static int add_whole_folder(InputList *list, const char *folder)
+{
+    int64_t before = list->count;
+    int status = add_tree(list, folder, NULL);
+    if (!status && list->count == before)
+        status = cli_fail("%s: found no picture in the folder, expected .jpg, .jpeg, .png, .webp, "
+                          ".bmp, .ppm, .pgm, .tif or .tiff files",
+                          folder);
+    return status;
+}
+
+/* ---- lists -----------------------------------------------------------------------------------
+ */
+
 static int read_stream(FILE *stream, const char *name, void **data, size_t *size, size_t max)
 {
     size_t capacity = 1 << 16, n = 0, got;
@@ -142,7 +217,7 @@ int read_stdin(void **data, size_t *size, size_t max)
 static int add_named(InputList *list, const char *name)
 {
     if (is_folder(name))
-        return add_folder(list, name);
+        return list->whole_folders ? add_whole_folder(list, name) : add_folder(list, name);
     add(list, name);
     return CLI_OK;
 }
@@ -185,9 +260,8 @@ static int add_list(InputList *list, const char *path)
     return status;
 }
 
-int inputs_collect(InputList *list, const char *const *operands, int count)
+static int collect(InputList *list, const char *const *operands, int count)
 {
-    *list = (InputList){0};
     int status = CLI_OK, stdin_uses = 0;
     for (int i = 0; i < count && !status; i++) {
         const char *name = operands[i];
@@ -199,6 +273,8 @@ int inputs_collect(InputList *list, const char *const *operands, int count)
             status = cli_usage("found an empty name, expected a picture, a folder or @list");
         else if (name[0] == '@')
             status = add_list(list, name + 1);
+        else if (picture && list->whole_folders)
+            status = cli_usage("found '-', expected a picture, a folder or @list");
         else if (picture)
             add(list, name);
         else
@@ -208,4 +284,16 @@ int inputs_collect(InputList *list, const char *const *operands, int count)
     if (status)
         inputs_deinit(list);
     return status;
+}
+
+int inputs_collect(InputList *list, const char *const *operands, int count)
+{
+    *list = (InputList){0};
+    return collect(list, operands, count);
+}
+
+int inputs_collect_all(InputList *list, const char *const *operands, int count)
+{
+    *list = (InputList){.whole_folders = true};
+    return collect(list, operands, count);
 }

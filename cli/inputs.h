@@ -9,6 +9,7 @@ typedef struct InputList {
     char **names; /* [count] paths; "-" is standard input */
     int64_t count, capacity;
     bool has_stdin; /* at most one name is "-" */
+    bool whole_folders;
 } InputList;
 
 /* Every operand in its order:
@@ -19,6 +20,9 @@ typedef struct InputList {
  *   else     a file, whether it exists or not
  * A folder or list without a picture is an error. */
 int inputs_collect(InputList *list, const char *const *operands, int count);
+/* The same, but of a folder every picture, whatever its depth, and of any format that a folder of
+ * class folders takes for a picture; "-" is no picture here. */
+int inputs_collect_all(InputList *list, const char *const *operands, int count);
 void inputs_deinit(InputList *list);
 
 /* The bytes of standard input, at most `max`; free() them. */

@@ -12,6 +12,7 @@ static const Command commands[] = {
     {"train", "train a model on labelled pictures", cmd_train, .computes = true},
     {"predict", "say what a model sees in pictures", cmd_predict, .computes = true},
     {"eval", "measure a model on a data set", cmd_eval, .computes = true},
+    {"check", "find pictures that cannot be read", cmd_check, .computes = false},
     {"summary", "count parameters and operations", cmd_summary, .computes = false},
     {"convert", "write a weight file in another format, list its tensors", cmd_convert,
      .computes = false},

@@ -20,7 +20,8 @@ typedef enum VitroDatasetKind {
 
 typedef enum VitroSplit { VITRO_SPLIT_TRAIN = 0, VITRO_SPLIT_VAL = 1 } VitroSplit;
 
-typedef struct VitroDataset VitroDataset; /* immutable once open: any number of threads may read */
+/* Once open it changes by vitro_dataset_leave_out alone: any number of threads may read. */
+typedef struct VitroDataset VitroDataset;
 
 typedef struct VitroDatasetOptions {
     const char *path;      /* the folder that contains, or is, the data set */
@@ -69,6 +70,27 @@ VITRO_API void vitro_dataset_name(const VitroDataset *ds, int64_t i, char *out, 
 /* Decodes picture i. *out as for vitro_image_read. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_read(const VitroDataset *ds, int64_t i,
                                                           VitroImage *out);
+
+/* How vitro_dataset_check works, and whom it tells. The callbacks run in the calling thread. */
+typedef struct VitroCheckOptions {
+    const VitroTransform *transform; /* must be possible, too; NULL: decoding is enough */
+    int workers;                     /* threads that decode; 0: the caller's own */
+    /* Picture i cannot be read; `reason` starts with its name. In the data set's order. */
+    void (*bad)(void *user, int64_t i, const char *reason);    /* may be NULL */
+    bool (*progress)(void *user, int64_t done, int64_t count); /* false stops; may be NULL */
+    void *user;
+} VitroCheckOptions;
+/* Reads every picture once. *bad: how many cannot be read. Sources whose pictures have one size
+ * (CIFAR, IDX) were checked when they were opened. Errors: VITRO_E_NOMEM, _CANCELLED, _ARG; a bad
+ * picture is none. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_check(const VitroDataset *ds,
+                                                           const VitroCheckOptions *options,
+                                                           int64_t *bad);
+/* Leaves out the pictures index[count], in ascending order: the others move up and take their
+ * numbers. Before a loader is opened, and only of folders. Errors: VITRO_E_ARG, _UNSUPPORTED,
+ * _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_leave_out(VitroDataset *ds,
+                                                               const int64_t *index, int64_t count);
 
 typedef struct VitroLoader VitroLoader; /* one calling thread at a time */
 

@@ -19,6 +19,8 @@ typedef struct VitroDatasetOps {
     /* Decodes picture i. NULL where `fill` is there. */
     VitroStatus (*read)(const VitroDataset *ds, int64_t i, VitroImage *out);
     void (*name)(const VitroDataset *ds, int64_t i, char *out, size_t out_size);
+    /* Picture `from` becomes picture `to`, whose place is free. NULL: this source cannot. */
+    void (*move)(VitroDataset *ds, int64_t to, int64_t from);
     void (*close)(void *self); /* frees `self`, which may be half built; never called with NULL */
 } VitroDatasetOps;
 

@@ -198,8 +198,14 @@ static void folder_close(void *self)
     vitro_free(f);
 }
 
+static void folder_move(VitroDataset *ds, int64_t to, int64_t from)
+{
+    Folder *f = ds->self;
+    f->offset[to] = f->offset[from];
+}
+
 static const VitroDatasetOps folder_ops = {
-    .read = folder_read, .name = folder_name, .close = folder_close};
+    .read = folder_read, .name = folder_name, .move = folder_move, .close = folder_close};
 
 static VitroStatus add_picture(VitroDataset *ds, const char *dir, const char *name, int32_t label)
 {
