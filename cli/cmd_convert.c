@@ -83,13 +83,13 @@ static bool is_onnx(const char *path)
 /* The names change, and OUT says what it is, if that is asked for or told. */
 static int resolve_names(ConvertArgs *a, const Args *args, bool *transform_given)
 {
-    static const char *const transform[] = {"transform", "mean",          "std",
-                                            "crop-pct",  "interpolation", "exif"};
+    static const char *const transform[] = {"transform", "mean",          "std", "crop-pct",
+                                            "crop-mode", "interpolation", "exif"};
     *transform_given = false;
     for (int i = 0; i < ARG_COUNT(transform); i++)
         *transform_given |= args_given(args, transform[i]);
     bool told = a->dtype == DTYPE_INT8 || *transform_given || a->model.given ||
-                a->model.has_logits_given || is_set(a->model.model_name) ||
+                a->model.has_logits_given || a->model.pos_embed || is_set(a->model.model_name) ||
                 is_set(a->model.key_map) || is_set(a->class_indices);
     if (told && args_given(args, "names") && a->names == NAMES_KEEP)
         return cli_usage(

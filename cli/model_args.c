@@ -9,6 +9,9 @@
 
 static const char *const act_names[] = {"gelu", "gelu_tanh", "quick_gelu", NULL};
 static const char *const pool_names[] = {"token", "avg", "map", NULL}; /* VitroPooling */
+/* auto, then in the order of VitroPosEmbedRule */
+static const char *const pos_embed_names[] = {"auto",   "timm",     "hf", "torchvision",
+                                              "google", "timm-npz", NULL};
 
 #define ROW(name_, type_, field_, ...)                                                             \
     {                                                                                              \
@@ -27,6 +30,10 @@ static const ArgOption model_options[] = {
         .help = "side of the input, or its height x width, pixels"),
     ROW("patch-size", ARG_INT, config.patch_size, .min = 1, .max = 16384,
         .help = "side of a patch, pixels"),
+    ROW("pos-embed", ARG_CHOICE, pos_embed, .def = "auto", .choices = pos_embed_names,
+        .help = "whose rule resamples the file's position embedding for another --img-size or "
+                "--patch-size. auto: that of the library whose names the tensors have, timm if "
+                "unknown"),
     ROW("in-channels", ARG_INT, config.in_channels, .min = 1, .max = 1024,
         .help = "channels of the input"),
     ROW("num-classes", ARG_INT, config.num_classes, .min = 0, .max = 10000000,
@@ -191,6 +198,8 @@ int model_args_config(const ModelArgs *m, const char *default_preset, int has_lo
                       VitroConfig *out)
 {
     VitroConfig config;
+    if (m->pos_embed)
+        return cli_usage("option --pos-embed has no meaning without a weight file");
     int status = read_preset(is_set(m->model_name) ? m->model_name : default_preset, &config);
     if (status)
         return status;
@@ -223,19 +232,28 @@ static uint32_t preset_statements(const ModelArgs *m, const VitroCard *card, Vit
     return m->given | stated;
 }
 
-/* The sizes of picture and patch that were given, against the file's: the rest was compared when
- * its geometry was told. */
-static int check_sizes(const ModelFile *f, const VitroConfig *given, uint32_t stated,
-                       const char *path)
+/* The sizes of picture and patch that were given become the file's. A preset's name asks for
+ * nothing: it must fit. */
+static int set_sizes(ModelFile *f, const ModelArgs *m, const VitroConfig *given, uint32_t stated,
+                     const char *path)
 {
-    const VitroConfig *c = &f->config;
-    if ((stated & VITRO_CFG_PATCH_SIZE) && given->patch_size != c->patch_size)
+    VitroConfig *c = &f->config;
+    char note[256];
+    bool sized = stated & VITRO_CFG_IMG_SIZE, asked = m->given & VITRO_CFG_PATCH_SIZE;
+    if (!asked && (stated & VITRO_CFG_PATCH_SIZE) && given->patch_size != c->patch_size)
         return cli_fail("%s: patch_size was given as %d, but in the file's tensors it is %d", path,
                         given->patch_size, c->patch_size);
-    if ((stated & VITRO_CFG_IMG_SIZE) &&
-        (given->img_height != c->img_height || given->img_width != c->img_width))
-        return cli_fail("%s: img_size was given as %dx%d, but in the file it is %dx%d", path,
-                        given->img_height, given->img_width, c->img_height, c->img_width);
+    VitroPosEmbedRule rule =
+        m->pos_embed ? (VitroPosEmbedRule)(m->pos_embed - 1) : vitro_pos_embed_rule_of(f->ckpt);
+    if (vitro_checkpoint_set_size(f->ckpt, c, sized ? given->img_height : 0,
+                                  sized ? given->img_width : 0, asked ? given->patch_size : 0, rule,
+                                  note, sizeof(note)))
+        return cli_fail_lib();
+    if (note[0])
+        cli_note("%s: %s", path, note);
+    VitroTransform *t = &f->card.transform;
+    if (f->card.has_transform && (t->height != c->img_height || t->width != c->img_width))
+        vitro_transform_set_size(t, c->img_height, c->img_width);
     return CLI_OK;
 }
 
@@ -260,7 +278,7 @@ int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t
         model_file_close(&opened);
         return cli_fail("%s: --has-logits is true, but the file has no pre_logits", path);
     }
-    int status = check_sizes(&opened, &given, stated, path);
+    int status = set_sizes(&opened, m, &given, stated, path);
     if (status) {
         model_file_close(&opened);
         return status;

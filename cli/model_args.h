@@ -29,6 +29,7 @@ typedef struct ModelArgs {
     const char *key_map;    /* NULL or "": the naming tells itself */
     VitroConfig config;     /* the fields whose bits are in `given` */
     ArgSize img_size;
+    int pos_embed;  /* 0: by the file; else 1 + VitroPosEmbedRule */
     uint32_t given; /* VitroConfigField; written by model_args_resolve */
     bool has_logits;
     bool has_logits_given; /* written by model_args_resolve */
@@ -60,8 +61,9 @@ typedef struct ModelFile {
 } ModelFile;
 
 /* Opens `path` and tells the geometry; a guess is noted on stderr. The given fields must agree with
- * the file, except those in `ignore` (VitroConfigField bits: train gives a model another head).
- * On failure nothing is left open. */
+ * the file, except those in `ignore` (VitroConfigField bits: train gives a model another head), and
+ * the sizes of picture and patch: the file's are changed to them, and the card's transform with
+ * them, which is noted too. On failure nothing is left open. */
 int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t ignore);
 void model_file_close(ModelFile *f);
 

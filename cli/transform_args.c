@@ -111,13 +111,11 @@ int transform_args_make(const TransformArgs *t, const VitroCard *card, const Vit
         return cli_fail("the model takes %d channels: pictures have 1 or 3", channels);
     VitroTransform made = vitro_transform_default(config->img_height, config->img_width, channels);
     if (card->has_transform) {
-        made = card->transform;
+        made = card->transform; /* of the model's size: model_file_open sees to it */
         if (made.channels != channels)
             return cli_fail("the file's transform makes pictures of %d channels, the model takes "
                             "%d",
                             made.channels, channels);
-        if (made.width != config->img_width || made.height != config->img_height)
-            vitro_transform_set_size(&made, config->img_height, config->img_width);
     }
     if (t->preset_given)
         set_preset(&made, t->preset);

@@ -226,6 +226,34 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_config_from_checkpoint(
     VitroConfig *out, char *note, size_t note_size, const VitroCheckpoint *ckpt,
     const VitroCard *card, const VitroConfig *given, uint32_t given_fields);
 
+/* By whose rule a position embedding is resampled for another grid of patches. They differ; each is
+ * what its library does with its own files. The values are pinned. */
+typedef enum VitroPosEmbedRule {
+    VITRO_POS_EMBED_TIMM = 0,         /* cubic, a = -0.5, widened where the grid shrinks; what lies
+                                       * outside is left out */
+    VITRO_POS_EMBED_HUGGING_FACE = 1, /* cubic, a = -0.75, four taps; the border repeats */
+    VITRO_POS_EMBED_TORCHVISION = 2,  /* the same, corner upon corner */
+    VITRO_POS_EMBED_GOOGLE = 3,       /* linear, corner upon corner: scipy.ndimage.zoom(order=1) */
+    VITRO_POS_EMBED_TIMM_NPZ = 4      /* linear, two taps; timm's for Google's .npz files */
+} VitroPosEmbedRule;
+VITRO_API const char *vitro_pos_embed_rule_name(VitroPosEmbedRule rule); /* "timm", "hf", ... */
+/* That of the library whose names the tensors had, timm's where they are of no known one. */
+VITRO_API VitroPosEmbedRule vitro_pos_embed_rule_of(const VitroCheckpoint *ckpt);
+
+/* Makes `ckpt` a checkpoint of the same model for pictures of height x width (0: as they are) and
+ * patches of patch_size (0: as they are). Where the grid of patches changes, pos_embed is resampled
+ * by `rule`: its rows for patches; those of class and other tokens stay. Another patch size resizes
+ * patch_embed.proj.weight by its pseudo-inverse (FlexiViT). Both become float32. *cfg is that of
+ * the file (vitro_config_from_checkpoint) and becomes the model's. `note` (may be NULL; at least
+ * 256 bytes) receives one line that says what was done, or "". After a failure nothing has changed.
+ * Errors: VITRO_E_ARG (sizes no model can have), _SHAPE (the tensors are not those of *cfg),
+ * _UNSUPPORTED (patches of over 256 pixels to others), _NOMEM, and vitro_checkpoint_read_f32's. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_set_size(VitroCheckpoint *ckpt,
+                                                                 VitroConfig *cfg, int height,
+                                                                 int width, int patch_size,
+                                                                 VitroPosEmbedRule rule, char *note,
+                                                                 size_t note_size);
+
 /* ---- the model ------------------------------------------------------------------------------ */
 
 /* Functions that take it as const, and predictors (each in its own thread), may use one model at

@@ -194,6 +194,7 @@ void vitro_ckpt_free_tensors(VitroCkptTensor *tensor, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         vitro_free(tensor[i].name);
         vitro_free(tensor[i].part);
+        vitro_free(tensor[i].memory);
     }
     vitro_free(tensor);
 }

@@ -22,6 +22,7 @@ struct VitroCkptTensor {
      * Owned; parts have no parts and no name of their own. */
     VitroCkptTensor *part;
     int64_t part_count; /* 0: a tensor of the file */
+    void *memory;       /* owned: where `data` is no part of the file; else NULL */
 };
 
 typedef struct VitroCkptFormat VitroCkptFormat;
@@ -81,6 +82,10 @@ typedef struct VitroCkptMove {
 /* Replaces the list of tensors. On failure (memory; two tensors of one name, VITRO_E_FORMAT) the
  * old list stays. */
 VitroStatus vitro_ckpt_rearrange(VitroCheckpoint *ckpt, const VitroCkptMove *move, int64_t count);
+
+/* Tensor i becomes another under its name: float32 in `data`, which is taken over. */
+void vitro_ckpt_replace(VitroCheckpoint *ckpt, int64_t i, int rank, const int64_t *dim,
+                        float *data);
 
 /* ckpt.c: the order of names; fails where two are equal. The caller frees *out. */
 VitroStatus vitro_ckpt_index_names(int64_t **out, const VitroCkptTensor *tensor, int64_t count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Other names for a file's tensors, and tensors put together from several of them, without copying:
- * model/keymap.c says which. It must not know what the names mean. */
+/* Other names for a file's tensors, tensors put together from several of them, without copying
+ * (model/keymap.c says which), and others in their place (model/resize.c). It must not know what
+ * the names mean. */
 #include "base/alloc.h"
 #include "ckpt/format.h"
 
@@ -52,7 +53,7 @@ static VitroStatus make(VitroCkptTensor *out, const VitroCheckpoint *ckpt, const
         out->info.count = 0;
         for (int64_t i = 0; i < m->source_count; i++) {
             const VitroCkptTensor *from = &ckpt->tensor[m->source[i].index];
-            assert(!from->part_count && from->info.dtype == first.info.dtype);
+            assert(!from->part_count && !from->memory && from->info.dtype == first.info.dtype);
             out->part[i] = turned(from, &m->source[i]);
             out->part[i].name = NULL;
             out->part[i].info.name = name;
@@ -61,6 +62,23 @@ static VitroStatus make(VitroCkptTensor *out, const VitroCheckpoint *ckpt, const
     }
     set_shape(out, m->rank, m->dim);
     return VITRO_OK;
+}
+
+void vitro_ckpt_replace(VitroCheckpoint *ckpt, int64_t i, int rank, const int64_t *dim, float *data)
+{
+    VitroCkptTensor *t = &ckpt->tensor[i];
+    vitro_free(t->part);
+    vitro_free(t->memory);
+    t->part = NULL;
+    t->part_count = 0;
+    t->data = t->memory = data;
+    t->record = -1;
+    t->contiguous = true;
+    t->info.dtype = VITRO_F32;
+    set_shape(t, rank, dim);
+    t->info.count = 1;
+    for (int d = 0; d < rank; d++)
+        t->info.count *= dim[d];
 }
 
 VitroStatus vitro_ckpt_rearrange(VitroCheckpoint *ckpt, const VitroCkptMove *move, int64_t count)
