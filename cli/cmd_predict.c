@@ -265,7 +265,7 @@ static int draw(Predict *p, int64_t i, const Result *r, const char *text)
 /* A result must not take the place of what it is made from. */
 static int check_output(const Predict *p, const char *option, const char *path)
 {
-    if (same_file(path, p->args->model.weights))
+    if (same_file(path, vitro_checkpoint_path(p->loaded.file.ckpt)))
         return cli_usage("option --%s: %s is the file of the weights", option, path);
     for (int64_t i = 0; i < p->inputs->count; i++)
         if (same_file(path, p->inputs->names[i]))
@@ -398,7 +398,7 @@ static int run(Predict *p)
     status = transform_args_make(&a->transform, &p->loaded.file.card, config, &transform);
     if (!status)
         status = class_names_find(&p->classes, a->class_indices, &p->loaded.file.card,
-                                  a->model.weights, config->num_classes);
+                                  vitro_checkpoint_path(p->loaded.file.ckpt), config->num_classes);
     if (!status)
         status = prepare_plots(p);
     if (!status && a->dump_input)

@@ -226,6 +226,10 @@ static void print_json(const Summary *s)
         printf(", \"format\": \"%s\", \"names\": \"%s\"", vitro_checkpoint_format(s->file.ckpt),
                vitro_checkpoint_naming(s->file.ckpt));
         printf(", \"int8_weights\": %" PRId64, count_bytes(s->file.ckpt));
+        if (card->source) {
+            fputs(", \"described_by\": ", stdout);
+            put_json_string(stdout, card->source);
+        }
         if (card->has_transform)
             print_transform_json(&card->transform);
         fputs(card->class_names ? ", \"classes\": [" : "", stdout);
@@ -282,6 +286,8 @@ static void print_file(const Summary *s)
     if (count_bytes(s->file.ckpt))
         printf("weights   %" PRId64 " matrices of int8 with scales, made for --precision int8\n",
                count_bytes(s->file.ckpt));
+    if (card->source)
+        printf("described by %s\n", card->source);
     if (!card->has_transform)
         puts("transform not in the file");
     else

@@ -21,7 +21,9 @@ static const char *const pos_embed_names[] = {"auto",   "timm",     "hf", "torch
 static const ArgOption model_options[] = {
     /* first: model_args_group_without_weights leaves it out */
     ROW("weights", ARG_TEXT, weights, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
-        .help = ".pth, .safetensors or .npz file; the geometry comes from it"),
+        .help =
+            ".pth, .safetensors or .npz file, or a folder with config.json and such a file; the "
+            "geometry comes from it"),
     ROW("model-name", ARG_TEXT, model_name, .metavar = "NAME", .flags = ARG_MAY_BE_EMPTY,
         .help = "preset; `vitro summary --list` lists them"),
     ROW("key-map", ARG_TEXT, key_map, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
@@ -273,11 +275,16 @@ int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t
         goto failed;
     if (note[0])
         cli_note("%s", note);
+    if (opened.config.num_classes == 0 && vitro_card_set_classes(&opened.card, NULL, 0))
+        goto failed;
     if (m->has_logits_given && m->has_logits && !(ignore & VITRO_CFG_REPRESENTATION_SIZE) &&
         opened.config.representation_size == 0) {
         model_file_close(&opened);
         return cli_fail("%s: --has-logits is true, but the file has no pre_logits", path);
     }
+    vitro_card_assume_transform(&opened.card, opened.ckpt, &opened.config, note, sizeof(note));
+    if (note[0])
+        cli_note("%s: %s", path, note);
     int status = set_sizes(&opened, m, &given, stated, path);
     if (status) {
         model_file_close(&opened);

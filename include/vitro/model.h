@@ -189,14 +189,26 @@ typedef struct VitroCard {
     bool has_transform;
     char **class_names; /* [class_count], UTF-8; NULL where unknown */
     int64_t class_count;
+    char *source; /* who said so, if not the file's own metadata: "config.json and
+                   * preprocessor_config.json"; else NULL */
 } VitroCard;
 VITRO_API void vitro_card_deinit(VitroCard *card);
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_set_classes(VitroCard *card,
                                                               const char *const *names,
                                                               int64_t count);
-/* The card in a checkpoint's metadata; an empty card where there is none. VITRO_E_FORMAT: damaged.
- */
+/* The card in a checkpoint's metadata. Where it has none: what Hugging Face's or timm's config.json
+ * and a preprocessor_config.json in the checkpoint's folder say of it, else the arguments that
+ * timm's or DeiT's training saved in a .pth file. An empty card where there is nothing of all this.
+ * Of other libraries' files that are not about a ViT the log (vitro_set_log) tells. Errors:
+ * VITRO_E_IO; VITRO_E_FORMAT (damaged, or parts that contradict each other); VITRO_E_UNSUPPORTED (a
+ * model or transform that cannot be expressed); texts name the file and the field. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt);
+/* Where the card has no transform, and the tensors had the names of torchvision, Hugging Face or
+ * Flax (vitro_checkpoint_adopt_names), for a model *cfg of 3 channels: that which these libraries
+ * use for their own models, and `note` (at least 256 bytes) says so in a line. Else nothing
+ * happens, and `note` is "". */
+VITRO_API void vitro_card_assume_transform(VitroCard *card, const VitroCheckpoint *ckpt,
+                                           const VitroConfig *cfg, char *note, size_t note_size);
 /* Class names from a JSON file {"0": "name", ...} or ["name", ...]; replaces the card's. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_card_read_classes(VitroCard *card, const char *path);
 /* Writes {"0": "name", ...}, four spaces of indentation as the original's json.dumps(indent=4). */

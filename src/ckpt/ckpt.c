@@ -170,17 +170,38 @@ static VitroStatus read_structure(VitroCheckpoint *ckpt)
     return vitro_ckpt_index_names(&ckpt->by_name, ckpt->tensor, ckpt->count);
 }
 
+/* What Hugging Face and timm call the weights in a model's folder. */
+static VitroStatus find_weights(char **out, const char *dir)
+{
+    static const char *const names[] = {"model.safetensors", "pytorch_model.bin"};
+    enum { NAMES = sizeof(names) / sizeof(names[0]) };
+    for (int i = 0; i < NAMES; i++) {
+        char *path = vitro_path_join(dir, names[i]);
+        if (!path)
+            return VITRO_NOMEM;
+        if (vitro_fs_is_file(path)) {
+            *out = path;
+            return VITRO_OK;
+        }
+        vitro_free(path);
+    }
+    return vitro_fail(VITRO_E_IO, "%s: is a folder without %s or %s", dir, names[0], names[1]);
+}
+
 VitroStatus vitro_checkpoint_open(VitroCheckpoint **out, const char *path)
 {
     VitroCheckpoint *ckpt = vitro_calloc(1, sizeof(*ckpt));
     if (!ckpt)
         return VITRO_NOMEM;
-    VitroStatus st = VITRO_E_NOMEM;
-    ckpt->path = vitro_strdup(path);
-    if (ckpt->path) {
-        st = vitro_map_open(&ckpt->map, path); /* its texts start with the path */
+    VitroStatus st = VITRO_OK;
+    if (vitro_fs_is_dir(path))
+        st = find_weights(&ckpt->path, path);
+    else if (!(ckpt->path = vitro_strdup(path)))
+        st = VITRO_NOMEM;
+    if (st == VITRO_OK) {
+        st = vitro_map_open(&ckpt->map, ckpt->path); /* its texts start with the path */
         if (st == VITRO_OK && (st = read_structure(ckpt)) != VITRO_OK)
-            st = vitro_fail_prefix(st, "%s", path);
+            st = vitro_fail_prefix(st, "%s", ckpt->path);
     }
     if (st == VITRO_OK)
         *out = ckpt;
@@ -208,6 +229,7 @@ void vitro_checkpoint_close(VitroCheckpoint *ckpt)
     vitro_ckpt_free_tensors(ckpt->tensor, ckpt->count);
     vitro_free(ckpt->by_name);
     vitro_free(ckpt->metadata);
+    vitro_free(ckpt->training);
     vitro_zip_close(&ckpt->zip);
     vitro_map_close(&ckpt->map);
     vitro_free(ckpt->path);

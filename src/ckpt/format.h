@@ -36,6 +36,7 @@ struct VitroCheckpoint {
     int64_t *by_name;
     size_t names_size;  /* bytes of all names */
     char *metadata;     /* owned; NULL: none */
+    char *training;     /* .pth: see vitro_torch_read_args; owned; NULL: none */
     const char *naming; /* static; NULL: unknown */
     VitroZip zip;       /* .npz, .pth in zip form; else zeroed */
     void *json;         /* .safetensors: its __metadata__ (json_t) */

@@ -375,5 +375,6 @@ VitroStatus vitro_torch_read_state(VitroCheckpoint *ckpt, const Node *root, Vitr
         VITRO_TRY(read_tensor(&r, &t, value));
         VITRO_TRY(vitro_ckpt_add(ckpt, &t, r.name, size));
     }
-    return i && !ckpt->count ? fail_without_tensors(dict) : VITRO_OK;
+    return i && !ckpt->count ? fail_without_tensors(dict)
+                             : vitro_torch_read_args(&ckpt->training, root);
 }

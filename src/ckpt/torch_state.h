@@ -47,4 +47,8 @@ VitroStatus vitro_torch_write(VitroReplace *file, const char *path,
                               const VitroTensorSource *tensors, int64_t count,
                               const char *metadata);
 
+/* torch_args.c: the plain values among root's "args" and "arch" as JSON text, {"arch": ..., "args":
+ * {...}}; *out stays as it is where there are none. The caller frees it with vitro_free. */
+VitroStatus vitro_torch_read_args(char **out, const VitroPickleNode *root);
+
 #endif

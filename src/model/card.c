@@ -5,8 +5,9 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fs.h"
+#include "model/json.h"
+#include "model/sidecar.h"
 
-#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <stddef.h>
@@ -23,13 +24,14 @@ void vitro_card_deinit(VitroCard *card)
     for (int64_t i = 0; i < card->class_count; i++)
         vitro_free(card->class_names[i]);
     vitro_free(card->class_names);
+    vitro_free(card->source);
     *card = (VitroCard){0};
 }
 
 VitroStatus vitro_card_set_classes(VitroCard *card, const char *const *names, int64_t count)
 {
-    char **copy = vitro_calloc((size_t)count, sizeof(*copy));
-    if (!copy)
+    char **copy = count ? vitro_calloc((size_t)count, sizeof(*copy)) : NULL;
+    if (count && !copy)
         return VITRO_NOMEM;
     VitroCard old = {.class_names = card->class_names, .class_count = card->class_count};
     VitroCard made = {.class_names = copy};
@@ -230,97 +232,6 @@ VitroStatus vitro_card_write_classes(const VitroCard *card, const char *path)
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-static VitroStatus parse(json_t **out, const char *text, size_t size)
-{
-    json_error_t e;
-    if (size == 0)
-        return vitro_fail(VITRO_E_FORMAT, "is empty, JSON was expected");
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
-    if (*out)
-        return VITRO_OK;
-    return vitro_fail(VITRO_E_FORMAT, "line %d, column %d: not valid JSON: %s", e.line, e.column,
-                      e.text);
-}
-
-static VitroStatus read_int(json_t *object, const char *key, int64_t low, int64_t high, int *out,
-                            bool *present)
-{
-    json_t *v = json_object_get(object, key);
-    *present = v != NULL;
-    if (!v)
-        return VITRO_OK;
-    if (!json_is_integer(v) || json_integer_value(v) < low || json_integer_value(v) > high)
-        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not an integer in %lld..%lld", key,
-                          (long long)low, (long long)high);
-    *out = (int)json_integer_value(v);
-    return VITRO_OK;
-}
-
-/* One number, or [height, width]. */
-static VitroStatus read_size(json_t *object, const char *key, int64_t low, int64_t high,
-                             int *height, int *width, bool *present)
-{
-    json_t *v = json_object_get(object, key);
-    if (!json_is_array(v)) {
-        VITRO_TRY(read_int(object, key, low, high, height, present));
-        *width = *height;
-        return VITRO_OK;
-    }
-    int *side[2] = {height, width};
-    *present = true;
-    for (size_t i = 0; i < 2; i++) {
-        json_t *e = json_array_get(v, i);
-        if (json_array_size(v) != 2 || !json_is_integer(e) || json_integer_value(e) < low ||
-            json_integer_value(e) > high)
-            return vitro_fail(VITRO_E_FORMAT,
-                              "\"%s\" is neither an integer in %lld..%lld nor two of them, "
-                              "[height, width]",
-                              key, (long long)low, (long long)high);
-        *side[i] = (int)json_integer_value(e);
-    }
-    return VITRO_OK;
-}
-
-static VitroStatus read_real(json_t *object, const char *key, double *out, bool *present)
-{
-    json_t *v = json_object_get(object, key);
-    *present = v != NULL;
-    if (!v)
-        return VITRO_OK;
-    if (!json_is_number(v) || !isfinite(json_number_value(v)))
-        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not a finite number", key);
-    *out = json_number_value(v);
-    return VITRO_OK;
-}
-
-static VitroStatus read_bool(json_t *object, const char *key, bool *out, bool *present)
-{
-    json_t *v = json_object_get(object, key);
-    *present = v != NULL;
-    if (!v)
-        return VITRO_OK;
-    if (!json_is_boolean(v))
-        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is neither true nor false", key);
-    *out = json_is_true(v);
-    return VITRO_OK;
-}
-
-/* One of names[count]; *out is its index. */
-static VitroStatus read_name(json_t *object, const char *key, const char *const *names, int count,
-                             int *out, bool *present)
-{
-    json_t *v = json_object_get(object, key);
-    *present = v != NULL;
-    if (!v)
-        return VITRO_OK;
-    for (int i = 0; i < count && json_is_string(v); i++)
-        if (names[i] && strcmp(json_string_value(v), names[i]) == 0) {
-            *out = i;
-            return VITRO_OK;
-        }
-    return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not a value known here", key);
-}
-
 static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
 {
     bool has;
@@ -359,52 +270,35 @@ static VitroStatus read_config(VitroConfig *c, uint32_t *known, json_t *object)
         uint32_t bit;
     } bools[] = {{"qkv_bias", &c->qkv_bias, VITRO_CFG_QKV_BIAS},
                  {"patch_norm", &c->patch_norm, VITRO_CFG_PATCH_NORM}};
-    VITRO_TRY(read_size(object, "img_size", 0, INT_MAX, &c->img_height, &c->img_width, &has));
+    VITRO_TRY(vitro_json_size(object, "img_size", 0, INT_MAX, &c->img_height, &c->img_width, &has));
     *known |= has ? VITRO_CFG_IMG_SIZE : 0;
     for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
-        VITRO_TRY(read_int(object, ints[i].key, 0, INT_MAX, ints[i].field, &has));
+        VITRO_TRY(vitro_json_int(object, ints[i].key, 0, INT_MAX, ints[i].field, &has));
         *known |= has ? ints[i].bit : 0;
     }
     for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
-        VITRO_TRY(read_real(object, reals[i].key, reals[i].field, &has));
+        VITRO_TRY(vitro_json_real(object, reals[i].key, reals[i].field, &has));
         *known |= has ? reals[i].bit : 0;
     }
     for (size_t i = 0; i < sizeof(bools) / sizeof(bools[0]); i++) {
-        VITRO_TRY(read_bool(object, bools[i].key, bools[i].field, &has));
+        VITRO_TRY(vitro_json_bool(object, bools[i].key, bools[i].field, &has));
         *known |= has ? bools[i].bit : 0;
     }
     for (int i = 0; i < SWITCHES; i++) {
         bool *field = (bool *)((char *)c + switches[i].field), value = false;
-        VITRO_TRY(read_bool(object, switches[i].key, &value, &has));
+        VITRO_TRY(vitro_json_bool(object, switches[i].key, &value, &has));
         if (has)
             *field = value != switches[i].negated;
         *known |= has ? switches[i].bit : 0;
     }
     int pool = VITRO_POOL_TOKEN;
-    VITRO_TRY(read_name(object, "global_pool", pool_names, 3, &pool, &has));
+    VITRO_TRY(vitro_json_name(object, "global_pool", pool_names, 3, &pool, &has));
     c->global_pool = (VitroPooling)pool;
     *known |= has ? VITRO_CFG_GLOBAL_POOL : 0;
     int act = VITRO_ACT_GELU;
-    VITRO_TRY(read_name(object, "act", act_names, 5, &act, &has));
+    VITRO_TRY(vitro_json_name(object, "act", act_names, 5, &act, &has));
     c->act = (VitroAct)act;
     *known |= has ? VITRO_CFG_ACT : 0;
-    return VITRO_OK;
-}
-
-static VitroStatus read_floats(json_t *object, const char *key, float *out, int count,
-                               bool positive)
-{
-    json_t *array = json_object_get(object, key);
-    if (!json_is_array(array) || json_array_size(array) != (size_t)count)
-        return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not an array of %d numbers", key, count);
-    for (int i = 0; i < count; i++) {
-        json_t *v = json_array_get(array, (size_t)i);
-        float value = json_is_number(v) ? (float)json_number_value(v) : NAN;
-        if (!isfinite(value) || (positive && !(value > 0)))
-            return vitro_fail(VITRO_E_FORMAT, "\"%s\"[%d] is not a %s number", key, i,
-                              positive ? "positive" : "finite");
-        out[i] = value;
-    }
     return VITRO_OK;
 }
 
@@ -415,36 +309,36 @@ static VitroStatus read_transform(VitroTransform *t, json_t *object)
     if (!json_is_object(object))
         return vitro_fail(VITRO_E_FORMAT, "\"transform\" is not an object");
     *t = (VitroTransform){0};
-    VITRO_TRY(read_int(object, "width", 1, MAX_SIDE, &t->width, &has));
+    VITRO_TRY(vitro_json_int(object, "width", 1, MAX_SIDE, &t->width, &has));
     all &= has;
-    VITRO_TRY(read_int(object, "height", 1, MAX_SIDE, &t->height, &has));
+    VITRO_TRY(vitro_json_int(object, "height", 1, MAX_SIDE, &t->height, &has));
     all &= has;
-    VITRO_TRY(read_int(object, "channels", 1, VITRO_MAX_CHANNELS, &t->channels, &has));
+    VITRO_TRY(vitro_json_int(object, "channels", 1, VITRO_MAX_CHANNELS, &t->channels, &has));
     all &= has && t->channels != 2;
-    VITRO_TRY(read_name(object, "rule", rule_names, RULES, &rule, &has));
+    VITRO_TRY(vitro_json_name(object, "rule", rule_names, RULES, &rule, &has));
     all &= has;
     t->rule = (VitroResizeRule)rule;
-    VITRO_TRY(
-        read_size(object, "resize", 0, MAX_RESIZE, &t->resize_height, &t->resize_width, &has));
+    VITRO_TRY(vitro_json_size(object, "resize", 0, MAX_RESIZE, &t->resize_height, &t->resize_width,
+                              &has));
     if (t->rule == VITRO_RESIZE_SHORT)
         all &= has && t->resize_height > 0 && t->resize_width > 0;
     else if (!json_is_array(json_object_get(object, "resize")))
         t->resize_height = t->resize_width = 0;
-    VITRO_TRY(read_name(object, "interpolation", filter_names, FILTERS, &filter, &has));
+    VITRO_TRY(vitro_json_name(object, "interpolation", filter_names, FILTERS, &filter, &has));
     all &= has;
     t->filter = (VitroFilter)filter;
     if (!all)
         return vitro_fail(VITRO_E_FORMAT, "\"transform\" lacks width, height, channels (1 or 3), "
                                           "rule, resize or interpolation");
-    VITRO_TRY(read_real(object, "crop_pct", &t->crop_pct, &has));
+    VITRO_TRY(vitro_json_real(object, "crop_pct", &t->crop_pct, &has));
     if (!(t->crop_pct >= 0 && t->crop_pct <= 1))
         return vitro_fail(VITRO_E_FORMAT, "\"crop_pct\" is %g, not in [0, 1]", t->crop_pct);
-    VITRO_TRY(read_name(object, "crop", crop_names, CROPS, &crop, &has));
+    VITRO_TRY(vitro_json_name(object, "crop", crop_names, CROPS, &crop, &has));
     t->crop = (VitroCropRule)crop;
-    VITRO_TRY(read_bool(object, "keep_exact", &t->keep_exact, &has));
-    VITRO_TRY(read_bool(object, "exif", &t->exif, &has));
-    VITRO_TRY(read_floats(object, "mean", t->mean, t->channels, false));
-    return read_floats(object, "std", t->std, t->channels, true);
+    VITRO_TRY(vitro_json_bool(object, "keep_exact", &t->keep_exact, &has));
+    VITRO_TRY(vitro_json_bool(object, "exif", &t->exif, &has));
+    VITRO_TRY(vitro_json_floats(object, "mean", t->mean, t->channels, false));
+    return vitro_json_floats(object, "std", t->std, t->channels, true);
 }
 
 /* The name of class i in ["a", "b"] or {"0": "a", "1": "b"}; NULL where there is none. */
@@ -457,7 +351,7 @@ static const char *class_name(json_t *classes, int64_t i)
     return json_string_value(json_object_get(classes, key));
 }
 
-static VitroStatus read_classes(VitroCard *card, json_t *classes)
+VitroStatus vitro_card_classes_from_json(VitroCard *card, json_t *classes)
 {
     size_t count = json_is_array(classes) ? json_array_size(classes) : json_object_size(classes);
     if ((!json_is_array(classes) && !json_is_object(classes)) || !count || count > MAX_CLASSES)
@@ -495,7 +389,7 @@ static VitroStatus check_version(json_t *root)
 
 /* The parts must tell of one model. Fewer names than classes are no fault: a head may have outputs
  * that its training data did not use. */
-static VitroStatus check_parts(const VitroCard *card)
+VitroStatus vitro_card_check(const VitroCard *card)
 {
     const VitroConfig *c = &card->config;
     const VitroTransform *t = &card->transform;
@@ -529,8 +423,8 @@ static VitroStatus read_card(VitroCard *card, json_t *root)
     }
     json_t *classes = json_object_get(root, "classes");
     if (classes)
-        VITRO_TRY(read_classes(card, classes));
-    return check_parts(card);
+        VITRO_TRY(vitro_card_classes_from_json(card, classes));
+    return vitro_card_check(card);
 }
 
 VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt)
@@ -539,7 +433,7 @@ VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt)
     const char *text = vitro_checkpoint_metadata(ckpt);
     if (text) {
         json_t *root = NULL;
-        VitroStatus st = parse(&root, text, strlen(text));
+        VitroStatus st = vitro_json_parse(&root, text, strlen(text));
         if (st == VITRO_OK)
             st = read_card(&card, root);
         json_decref(root);
@@ -547,6 +441,12 @@ VitroStatus vitro_card_read(VitroCard *out, const VitroCheckpoint *ckpt)
             vitro_card_deinit(&card);
             return vitro_fail_prefix(st, "%s: what the file says of itself",
                                      vitro_checkpoint_path(ckpt));
+        }
+    } else {
+        VitroStatus st = vitro_sidecar_read(&card, ckpt);
+        if (st != VITRO_OK) {
+            vitro_card_deinit(&card);
+            return st;
         }
     }
     *out = card;
@@ -560,9 +460,9 @@ VitroStatus vitro_card_read_classes(VitroCard *card, const char *path)
     json_t *root = NULL;
     VitroStatus st = vitro_fs_read(&b, path);
     if (st == VITRO_OK) {
-        st = parse(&root, (const char *)b.data, b.len);
+        st = vitro_json_parse(&root, (const char *)b.data, b.len);
         if (st == VITRO_OK)
-            st = read_classes(card, root);
+            st = vitro_card_classes_from_json(card, root);
         if (st != VITRO_OK)
             st = vitro_fail_prefix(st, "%s", path);
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Presets, validation, and the sizes that follow from a configuration. */
 #include "base/status.h"
+#include "model/card.h"
 #include "vitro/model.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #define IN21K_CLASSES 21843
@@ -232,6 +234,15 @@ int64_t vitro_config_positions(const VitroConfig *cfg)
 int64_t vitro_config_mlp_width(const VitroConfig *cfg)
 {
     return (int64_t)(cfg->embed_dim * cfg->mlp_ratio); /* Python's int() truncates too */
+}
+
+/* A ratio for which (int)(D * ratio) is M again, whatever the rounding. */
+double vitro_mlp_ratio_of(int64_t D, int64_t M)
+{
+    double ratio = (double)M / (double)D;
+    while ((int64_t)((double)D * ratio) < M)
+        ratio = nextafter(ratio, INFINITY);
+    return ratio;
 }
 
 int64_t vitro_config_outputs(const VitroConfig *cfg)

@@ -2,6 +2,7 @@
 /* The geometry of a checkpoint's ViT, read from its tensors' shapes, its card, and what the caller
  * states. Tensors are facts; the card and the caller may add to them, never contradict. */
 #include "base/status.h"
+#include "model/card.h"
 #include "model/keymap.h"
 #include "model/names.h"
 #include "model/params.h"
@@ -96,15 +97,6 @@ static VitroStatus read_shapes(Shapes *s, const VitroCheckpoint *ckpt)
         s->K = t->dim[0];
     }
     return VITRO_OK;
-}
-
-/* A ratio for which (int)(D * ratio) is M again, whatever the rounding. */
-static double mlp_ratio_of(int64_t D, int64_t M)
-{
-    double ratio = (double)M / (double)D;
-    while ((int64_t)((double)D * ratio) < M)
-        ratio = nextafter(ratio, INFINITY);
-    return ratio;
 }
 
 static int64_t whole_root(int64_t n)
@@ -209,7 +201,7 @@ static bool has_patches(const VitroConfig *cfg, int64_t patches)
 }
 
 /* The image's size, which the tensors show but for remainders if the grid is square. */
-static VitroStatus solve_size(VitroConfig *cfg, uint32_t carded, const VitroConfig *given,
+static VitroStatus solve_size(VitroConfig *cfg, const VitroCard *card, const VitroConfig *given,
                               uint32_t given_fields, int64_t patches)
 {
     VitroConfig wish = *cfg;
@@ -217,14 +209,16 @@ static VitroStatus solve_size(VitroConfig *cfg, uint32_t carded, const VitroConf
     wish.img_width = given->img_width;
     bool wished = (given_fields & VITRO_CFG_IMG_SIZE) && has_patches(&wish, patches);
     int64_t side = whole_root(patches);
-    if (carded & VITRO_CFG_IMG_SIZE) {
+    const char *source = card->source;
+    if (card->config_known & VITRO_CFG_IMG_SIZE) {
         if (has_patches(cfg, patches))
             return VITRO_OK;
         return vitro_fail(VITRO_E_ARG,
-                          "img_size is in the file's metadata %dx%d, with a grid of %dx%d patches, "
+                          "img_size is in %s %dx%d, with a grid of %dx%d patches, "
                           "but its pos_embed is for %" PRId64 " patches",
-                          cfg->img_height, cfg->img_width, cfg->img_height / cfg->patch_size,
-                          cfg->img_width / cfg->patch_size, patches);
+                          source ? source : "the file's metadata", cfg->img_height, cfg->img_width,
+                          cfg->img_height / cfg->patch_size, cfg->img_width / cfg->patch_size,
+                          patches);
     }
     /* A square number of patches is taken for a square, unless another one is given. */
     if (wished && (side < 1 || given->img_height == given->img_width)) {
@@ -242,11 +236,11 @@ static VitroStatus solve_size(VitroConfig *cfg, uint32_t carded, const VitroConf
 
 /* Patch size, channels and image size: what a flat patch embedding hides is taken from the card, or
  * from what is given. */
-static VitroStatus solve_geometry(VitroConfig *cfg, const Shapes *s, uint32_t carded,
+static VitroStatus solve_geometry(VitroConfig *cfg, const Shapes *s, const VitroCard *card,
                                   const VitroConfig *given, uint32_t given_fields)
 {
     int64_t C = s->C, P = s->P;
-    uint32_t known = carded | given_fields;
+    uint32_t carded = card->config_known, known = carded | given_fields;
     if (!P) {
         if (carded & VITRO_CFG_PATCH_SIZE)
             P = cfg->patch_size;
@@ -263,7 +257,7 @@ static VitroStatus solve_geometry(VitroConfig *cfg, const Shapes *s, uint32_t ca
     }
     cfg->in_channels = (int)C;
     cfg->patch_size = (int)P;
-    return solve_size(cfg, carded, given, given_fields, s->tokens - 1);
+    return solve_size(cfg, card, given, given_fields, s->tokens - 1);
 }
 
 static int preset_heads(const VitroConfig *cfg)
@@ -317,19 +311,22 @@ static VitroStatus combine(VitroConfig *cfg, char *note, size_t note_size, const
     cfg->num_classes = (int)s->K;
     cfg->embed_dim = (int)s->D;
     cfg->depth = (int)s->depth;
-    cfg->mlp_ratio = mlp_ratio_of(s->D, s->mlp_width);
+    cfg->mlp_ratio = vitro_mlp_ratio_of(s->D, s->mlp_width);
     cfg->qkv_bias = s->qkv_bias;
     cfg->representation_size = (int)s->R;
     cfg->patch_norm = s->patch_norm;
-    VITRO_TRY(solve_geometry(cfg, s, carded, given, given_fields));
+    VITRO_TRY(solve_geometry(cfg, s, card, given, given_fields));
     given_fields &= ~(uint32_t)SIZE_FIELDS;
     facts |= VITRO_CFG_PATCH_SIZE | VITRO_CFG_IN_CHANNELS;
-    VITRO_TRY(check_claims(cfg, facts, &card->config, carded, "is in the file's metadata",
-                           "in its tensors it is"));
+    char card_says[288], card_has[288];
+    snprintf(card_says, sizeof(card_says), "is in %s",
+             card->source ? card->source : "the file's metadata");
+    snprintf(card_has, sizeof(card_has), "in %s it is",
+             card->source ? card->source : "the file's metadata");
+    VITRO_TRY(check_claims(cfg, facts, &card->config, carded, card_says, "in its tensors it is"));
     VITRO_TRY(check_claims(cfg, facts, given, given_fields, "was given as",
                            "in the file's tensors it is"));
-    VITRO_TRY(check_claims(&card->config, carded, given, given_fields, "was given as",
-                           "in the file's metadata it is"));
+    VITRO_TRY(check_claims(&card->config, carded, given, given_fields, "was given as", card_has));
     if (!((carded | given_fields) & VITRO_CFG_NUM_HEADS))
         VITRO_TRY(guess_heads(cfg, note, note_size));
     return vitro_config_validate(cfg);
