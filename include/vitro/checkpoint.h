@@ -41,9 +41,11 @@ typedef struct VitroTensorInfo {
 
 typedef struct VitroCheckpoint VitroCheckpoint; /* several threads may read one */
 
-/* Opens a file, or model.safetensors or pytorch_model.bin in a folder, and validates the structure;
- * the tensors' bytes stay in the mapped file until read, so the file must not be cut short
- * meanwhile. Dicts named state_dict, model_state_dict, model or net, and the prefixes "module.",
+/* Opens a file, or a model.safetensors.index.json with the files that it lists beside it, or what
+ * of model.safetensors, pytorch_model.bin and such an index is in a folder; validates the
+ * structure; the tensors' bytes stay in the mapped file until read, so the file must not be cut
+ * short meanwhile. Dicts named state_dict, model_state_dict, model or net, and the prefixes
+ * "module.",
  * "_orig_mod." and "model." of all names are looked through. Entries of the outer dict that are no
  * tensors are ignored. Errors: VITRO_E_IO, _FORMAT, _UNSUPPORTED, _NOMEM; texts start with the
  * path. */

@@ -170,10 +170,12 @@ static VitroStatus read_structure(VitroCheckpoint *ckpt)
     return vitro_ckpt_index_names(&ckpt->by_name, ckpt->tensor, ckpt->count);
 }
 
+#define INDEX ".safetensors.index.json"
+
 /* What Hugging Face and timm call the weights in a model's folder. */
 static VitroStatus find_weights(char **out, const char *dir)
 {
-    static const char *const names[] = {"model.safetensors", "pytorch_model.bin"};
+    static const char *const names[] = {"model.safetensors", "pytorch_model.bin", "model" INDEX};
     enum { NAMES = sizeof(names) / sizeof(names[0]) };
     for (int i = 0; i < NAMES; i++) {
         char *path = vitro_path_join(dir, names[i]);
@@ -185,7 +187,23 @@ static VitroStatus find_weights(char **out, const char *dir)
         }
         vitro_free(path);
     }
-    return vitro_fail(VITRO_E_IO, "%s: is a folder without %s or %s", dir, names[0], names[1]);
+    return vitro_fail(VITRO_E_IO, "%s: is a folder without %s, %s or %s", dir, names[0], names[1],
+                      names[2]);
+}
+
+static VitroStatus open_file(VitroCheckpoint *ckpt)
+{
+    VITRO_TRY(vitro_map_open(&ckpt->map, ckpt->path)); /* its texts start with the path */
+    VitroStatus st = read_structure(ckpt);
+    return st == VITRO_OK ? st : vitro_fail_prefix(st, "%s", ckpt->path);
+}
+
+static VitroStatus open_index(VitroCheckpoint *ckpt)
+{
+    VITRO_TRY(vitro_ckpt_open_shards(ckpt));
+    strip_prefixes(ckpt);
+    VitroStatus st = vitro_ckpt_index_names(&ckpt->by_name, ckpt->tensor, ckpt->count);
+    return st == VITRO_OK ? st : vitro_fail_prefix(st, "%s", ckpt->path);
 }
 
 VitroStatus vitro_checkpoint_open(VitroCheckpoint **out, const char *path)
@@ -198,11 +216,8 @@ VitroStatus vitro_checkpoint_open(VitroCheckpoint **out, const char *path)
         st = find_weights(&ckpt->path, path);
     else if (!(ckpt->path = vitro_strdup(path)))
         st = VITRO_NOMEM;
-    if (st == VITRO_OK) {
-        st = vitro_map_open(&ckpt->map, ckpt->path); /* its texts start with the path */
-        if (st == VITRO_OK && (st = read_structure(ckpt)) != VITRO_OK)
-            st = vitro_fail_prefix(st, "%s", ckpt->path);
-    }
+    if (st == VITRO_OK)
+        st = vitro_path_has_ext(ckpt->path, INDEX) ? open_index(ckpt) : open_file(ckpt);
     if (st == VITRO_OK)
         *out = ckpt;
     else
@@ -230,6 +245,9 @@ void vitro_checkpoint_close(VitroCheckpoint *ckpt)
     vitro_free(ckpt->by_name);
     vitro_free(ckpt->metadata);
     vitro_free(ckpt->training);
+    for (int i = 0; i < ckpt->shard_count; i++)
+        vitro_checkpoint_close(ckpt->shard[i]);
+    vitro_free(ckpt->shard);
     vitro_zip_close(&ckpt->zip);
     vitro_map_close(&ckpt->map);
     vitro_free(ckpt->path);
@@ -414,7 +432,10 @@ static void forget(const VitroCheckpoint *ckpt, const VitroCkptTensor *t)
         return;
     for (int d = 0; d < t->info.rank; d++)
         last += (size_t)((t->info.dim[d] - 1) * t->stride[d]);
-    vitro_map_forget(&ckpt->map, t->data, (last + 1) * vitro_dtype_size(t->info.dtype));
+    last = (last + 1) * vitro_dtype_size(t->info.dtype);
+    vitro_map_forget(&ckpt->map, t->data, last);
+    for (int i = 0; i < ckpt->shard_count; i++)
+        vitro_map_forget(&ckpt->shard[i]->map, t->data, last); /* nothing but in the right one */
 }
 
 void vitro_ckpt_forget(const VitroCheckpoint *ckpt, int64_t i)

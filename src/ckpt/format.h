@@ -40,6 +40,9 @@ struct VitroCheckpoint {
     const char *naming; /* static; NULL: unknown */
     VitroZip zip;       /* .npz, .pth in zip form; else zeroed */
     void *json;         /* .safetensors: its __metadata__ (json_t) */
+    /* Of an index: the files that have the tensors, owned, each without a tensor of its own. */
+    VitroCheckpoint **shard;
+    int shard_count;
 };
 
 struct VitroCkptFormat {
@@ -83,6 +86,10 @@ typedef struct VitroCkptMove {
 /* Replaces the list of tensors. On failure (memory; two tensors of one name, VITRO_E_FORMAT) the
  * old list stays. */
 VitroStatus vitro_ckpt_rearrange(VitroCheckpoint *ckpt, const VitroCkptMove *move, int64_t count);
+
+/* shards.c: fills format, shard and tensor from the index at ckpt->path. Errors start with a path.
+ */
+VitroStatus vitro_ckpt_open_shards(VitroCheckpoint *ckpt);
 
 /* Tensor i becomes another under its name: float32 in `data`, which is taken over. */
 void vitro_ckpt_replace(VitroCheckpoint *ckpt, int64_t i, int rank, const int64_t *dim,

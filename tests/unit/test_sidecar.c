@@ -4,6 +4,7 @@
  * (tests/golden/make_config_fixtures.py); and what files say that no library wrote. */
 #include "base/alloc.h"
 #include "base/fs.h"
+#include "ckpt/format.h"
 #include "harness/temp.h"
 #include "model/card.h"
 
@@ -352,6 +353,81 @@ static void folders_are_looked_into(void **state)
     vitro_free(empty);
 }
 
+/* ---- several files ----------------------------------------------------------------------------
+ */
+
+/* Two files, x in one, y and z in the other, and the index `text`. */
+static VitroStatus open_shards(VitroCheckpoint **out, const char *text)
+{
+    static const float v[] = {1, 2, 3};
+    const VitroTensorSource t[] = {{"model.x", VITRO_F32, 1, {1}, v},
+                                   {"model.y", VITRO_F32, 1, {1}, v + 1},
+                                   {"model.z", VITRO_F32, 1, {1}, v + 2}};
+    vt_mkdir(dir, "shards");
+    char *folder = vitro_path_join(dir, "shards");
+    char *a = vitro_path_join(folder, "a.safetensors"),
+         *b = vitro_path_join(folder, "b.safetensors");
+    ok(vitro_checkpoint_write(a, VITRO_FORMAT_SAFETENSORS, t, 1, NULL));
+    ok(vitro_checkpoint_write(b, VITRO_FORMAT_SAFETENSORS, t + 1, 2, NULL));
+    write("shards/model.safetensors.index.json", text);
+    VitroStatus st = vitro_checkpoint_open(out, folder);
+    vitro_free(a);
+    vitro_free(b);
+    vitro_free(folder);
+    return st;
+}
+
+#define MAP(entries) "{\"weight_map\": {" entries "}}"
+#define X            "\"model.x\": \"a.safetensors\""
+#define Y            "\"model.y\": \"b.safetensors\""
+#define Z            "\"model.z\": \"b.safetensors\""
+
+static void shards_are_one(void **state)
+{
+    (void)state;
+    VitroCheckpoint *ckpt;
+    ok(open_shards(&ckpt, MAP(Y ", " X ", " Z)));
+    assert_int_equal(vitro_checkpoint_count(ckpt), 3);
+    const char *const names[] = {"x", "y", "z"};
+    for (int i = 0; i < 3; i++) {
+        float v;
+        int64_t k = vitro_checkpoint_find(ckpt, names[i]);
+        assert_true(k >= 0);
+        ok(vitro_checkpoint_read_f32(ckpt, k, &v));
+        assert_true(v == (float)(i + 1));
+        vitro_ckpt_forget(ckpt, k);
+    }
+    vitro_checkpoint_close(ckpt);
+}
+
+static void bad_indexes_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"weight_map\": []}",
+        MAP(X ", " Y),                                     /* z is missing */
+        MAP(X ", " Y ", " Z ", \"w\": \"a.safetensors\""), /* w is in no file */
+        MAP(X ", " Y ", \"model.z\": \"a.safetensors\""),  /* it is in another */
+        MAP(X ", " Y ", \"model.z\": 5"),
+        MAP(X ", " Y ", \"model.z\": \"c.safetensors\""),
+        MAP(X ", " Y ", \"model.z\": \"../model.safetensors\""),
+        MAP(X ", " Y ", \"model.z\": \"/etc/passwd\""),
+        MAP(X ", " Y ", \"model.z\": \"model.safetensors.index.json\""),
+        MAP(X ", " Y ", \"model.z\": \"..safetensors\""),
+        MAP(X ", " Y ", \"model.z\": \"\"")};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        VitroCheckpoint *ckpt;
+        VitroStatus st = open_shards(&ckpt, bad[i]);
+        if (st != VITRO_E_FORMAT && st != VITRO_E_IO)
+            fail_msg("index %d gives %s: %s", (int)i, vitro_status_name(st), bad[i]);
+        if (!strstr(vitro_last_error(), "model.safetensors.index.json"))
+            fail_msg("index %d: %s", (int)i, vitro_last_error());
+    }
+}
+
 static void assumed(VitroTransform *out, char *note, const char *golden, int side)
 {
     VitroCheckpoint *ckpt;
@@ -406,6 +482,8 @@ int main(void)
         cmocka_unit_test(no_memory),
         cmocka_unit_test(folders_are_looked_into),
         cmocka_unit_test(namings_have_transforms),
+        cmocka_unit_test(shards_are_one),
+        cmocka_unit_test(bad_indexes_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
