@@ -24,6 +24,9 @@ void vitro_log(VitroLogLevel level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
+    for (char *c = line; *c; c++) /* a name from a hostile file */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
     pthread_mutex_lock(&lock);
     if (callback)
         callback(callback_user, level, line);

@@ -323,7 +323,38 @@ def make_pictures():
     put("jpeg", "bad-short.jpg", b"\xff\xd8\xff\xe0")
 
 
+# ---- configuration files beside the weights ---------------------------------------------------
+
+
+def make_config():
+    vit = {"model_type": "vit", "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+           "intermediate_size": 9, "image_size": [8, 12], "patch_size": 4, "layer_norm_eps": 1e-6,
+           "hidden_act": "gelu_new", "qkv_bias": None, "id2label": {"0": "cat", "1": "dog"}}
+    put("config", "vit.json", json.dumps(vit))
+    put("config", "bad-name.json", json.dumps(dict(vit, model_type="\u001b[2J\n")))
+    put("config", "bad-act.json", json.dumps(dict(vit, hidden_act="\u001b[2J\n")))
+    put("config", "bad-label.json", json.dumps(dict(vit, id2label={"-1": "cat", "1e0": "dog"})))
+    put("config", "clip.json", json.dumps({
+        "size": {"shortest_edge": 9}, "crop_size": {"height": 8, "width": 12}, "resample": 1,
+        "do_rescale": True, "rescale_factor": 0.0078, "image_mean": 0.5, "image_std": [1, 2, 3]}))
+    put("config", "bad-scale.json", json.dumps({"rescale_factor": 1e-300, "image_std": [1e-40] * 3}))
+    cfg = {"input_size": [3, 8, 12], "crop_pct": 0.9, "crop_mode": "border", "mean": [0.5],
+           "interpolation": "lanczos", "num_classes": 2}
+    put("config", "timm.json", json.dumps({
+        "architecture": "vit_tiny_patch16_224", "num_classes": 2, "pretrained_cfg": cfg,
+        "label_names": ["a", "b"], "label_descriptions": {"a": "b", "b": "a"},
+        "model_args": {"img_size": [8, 12], "patch_size": 4, "embed_dim": 4, "num_heads": 2}}))
+    put("config", "old.json", json.dumps(dict(cfg, architecture="x", labels=["a", "b"])))
+    put("config", "bad-crop.json", json.dumps(dict(cfg, architecture="x", crop_pct=1e-300)))
+    put("config", "index.json", json.dumps({"weight_map": {"x": "model.safetensors"}}))
+    for i, name in enumerate(["../model.safetensors", "/dev/zero", ".safetensors", "",
+                              "model.safetensors.index.json", "x\u001b.safetensors"]):
+        put("config", "bad-index-%d.json" % i, json.dumps({"weight_map": {"x": name}}))
+    put("config", "bad-deep.json", "[" * 3000 + "]" * 3000)
+
+
 make_safetensors()
+make_config()
 make_zips()
 make_idx()
 make_cifar()
