@@ -177,7 +177,9 @@ static void test_refused(void **state)
          "tensor \"q\": is made by _rebuild_qtensor, which is no plain tensor"},
         {GOLDEN "locked.zip", VITRO_E_UNSUPPORTED, "zip: record \"a/data.pkl\" is encrypted"},
         {"tests/golden/pickle/p2.pkl", VITRO_E_FORMAT, "is no .pth, .safetensors or .npz file"},
-        {"tests/golden", VITRO_E_IO, "is a directory, a regular file was expected"},
+        {"tests/golden", VITRO_E_IO,
+         "is a folder without model.safetensors, pytorch_model.bin or "
+         "model.safetensors.index.json"},
         {"tests/golden/absent.pth", VITRO_E_IO, "cannot open: No such file or directory"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
