@@ -144,6 +144,8 @@ int main(int argc, char **argv)
     spin_briefly(argc, argv);
     /* `vitro ... | head` ends quietly, also where the caller ignores SIGPIPE. */
     signal(SIGPIPE, SIG_DFL);
+    /* A limit on the size of files is told as a full disk is, by the write that meets it. */
+    signal(SIGXFSZ, SIG_IGN);
     vitro_set_log(log_line, NULL);
     int status = run(argc, argv);
     int flushed = cli_flush();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files written whole or not at all: a temporary file, synced and renamed. */
+/* Files written whole or not at all, through a stream. */
 #include "out_file.h"
 
 #include <errno.h>
@@ -12,56 +12,49 @@
 int out_file_open(OutFile *f, const char *path)
 {
     *f = (OutFile){0};
-    struct stat info;
-    /* A rename would put a plain file in the place of a device or a pipe. */
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return cli_fail("%s: found %s, expected a file to write", path,
-                        S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe");
-    char *target = realpath(path, NULL); /* a link stays a link: what it names is replaced */
-    f->path = cli_strdup(target ? target : path);
-    free(target);
-    f->temp_path = cli_format("%s.%ld.tmp", f->path, (long)getpid());
-    int fd = open(f->temp_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (vitro_output_open(&f->output, path))
+        return cli_fail_lib();
+    /* a descriptor of its own: fclose is how a stream tells of late failures */
+    int fd = fcntl(vitro_output_fd(f->output), F_DUPFD_CLOEXEC, 0);
     f->stream = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (f->stream)
+    if (f->stream) {
+        f->path = cli_strdup(path);
         return CLI_OK;
-    int reason = errno;
-    if (fd >= 0) {
-        close(fd);
-        unlink(f->temp_path);
     }
+    int reason = errno;
+    if (fd >= 0)
+        close(fd);
     out_file_abort(f);
-    return cli_fail("%s: cannot be written: %s", path, strerror(reason));
+    return cli_fail("%s: cannot write: %s", path, strerror(reason));
 }
 
 int out_file_commit(OutFile *f)
 {
-    int reason = 0;
     errno = 0;
-    if (ferror(f->stream) || fflush(f->stream) || fsync(fileno(f->stream)))
-        reason = errno ? errno : EIO;
-    if (fclose(f->stream) && !reason)
+    bool bad = ferror(f->stream) || fflush(f->stream);
+    int reason = bad && errno ? errno : EIO;
+    if (fclose(f->stream) && !bad) {
+        bad = true;
         reason = errno;
-    f->stream = NULL;
-    if (!reason && rename(f->temp_path, f->path))
-        reason = errno;
-    int status = CLI_OK;
-    if (reason) {
-        unlink(f->temp_path);
-        status = cli_fail("%s: cannot be written: %s", f->path, strerror(reason));
     }
+    f->stream = NULL;
+    int status = bad ? cli_fail("%s: cannot write: %s", f->path, strerror(reason)) : CLI_OK;
+    VitroOutput *output = f->output;
+    f->output = NULL;
+    if (bad)
+        vitro_output_abort(output);
+    else if (vitro_output_commit(output))
+        status = cli_fail_lib();
     out_file_abort(f);
     return status;
 }
 
 void out_file_abort(OutFile *f)
 {
-    if (f->stream) {
+    if (f->stream)
         fclose(f->stream);
-        unlink(f->temp_path);
-    }
+    vitro_output_abort(f->output);
     free(f->path);
-    free(f->temp_path);
     *f = (OutFile){0};
 }
 

@@ -8,8 +8,9 @@
 #include <stdio.h>
 
 typedef struct OutFile {
-    FILE *stream; /* a temporary file beside the target; NULL when closed */
-    char *path, *temp_path;
+    FILE *stream; /* NULL when closed */
+    VitroOutput *output;
+    char *path;
 } OutFile;
 
 /* `path` is new or a regular file. Where it is neither, or cannot be made: CLI_FAILED. */

@@ -67,6 +67,18 @@ VITRO_API const char *vitro_build_info(void);
  * VITRO_MEMORY_AVAILABLE=<bytes>, that is the answer. */
 VITRO_API int64_t vitro_memory_available(void);
 
+/* A file that appears under its name whole or not at all, as all files do that the library writes:
+ * what is written goes to "<path>.vitro-tmp"; commit syncs that, renames it over `path` (or what
+ * the link `path` leads to) and syncs the folder. */
+typedef struct VitroOutput VitroOutput;
+/* Errors: VITRO_E_IO (also: another program is writing it, or it is no regular file), _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_output_open(VitroOutput **out, const char *path);
+/* The open file to write to, in whatever way. Not to be closed. */
+VITRO_API int vitro_output_fd(const VitroOutput *output);
+/* Puts the file in its place. Frees `output`; after a failure nothing is left of the file. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_output_commit(VitroOutput *output);
+VITRO_API void vitro_output_abort(VitroOutput *output); /* forgets it all; NULL is fine */
+
 typedef enum VitroLogLevel { VITRO_LOG_INFO = 0, VITRO_LOG_WARN = 1 } VitroLogLevel;
 
 /* `line` has no trailing newline and is valid during the call only. May be called from any thread,

@@ -90,6 +90,11 @@ VITRO_API const char *vitro_checkpoint_metadata_key(const VitroCheckpoint *ckpt,
  * family, or if it was not called. Static storage. */
 VITRO_API const char *vitro_checkpoint_naming(const VitroCheckpoint *ckpt);
 
+/* A string that a file carries under a key; UTF-8. */
+typedef struct VitroNote {
+    const char *key, *value;
+} VitroNote;
+
 /* A tensor to be written: contiguous elements in host memory. */
 typedef struct VitroTensorSource {
     const char *name;

@@ -78,6 +78,7 @@ VITRO_API void vitro_trainer_end_epoch(VitroTrainer *t);
  */
 VITRO_API double vitro_trainer_lr(const VitroTrainer *t);
 VITRO_API uint32_t vitro_trainer_epoch(const VitroTrainer *t); /* epochs ended */
+VITRO_API int64_t vitro_trainer_batch(const VitroTrainer *t);  /* of the epoch, so far */
 VITRO_API int64_t vitro_trainer_steps(const VitroTrainer *t);  /* optimizer steps so far */
 /* Whether parameter i of the model is trained. */
 VITRO_API bool vitro_trainer_trains(const VitroTrainer *t, int64_t param);
@@ -87,6 +88,45 @@ VITRO_API int64_t vitro_trainer_bytes(const VitroTrainer *t);
  * VITRO_E_UNSUPPORTED: with recompute, where gradients are used up at once. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_grad(const VitroTrainer *t, int64_t param,
                                                           float *out);
+
+/* ---- training state ----------------------------------------------------------------------------
+ *
+ * A trainer that loads what another one saved goes on as that one would have: every later loss and
+ * every parameter has the same bits, whatever the number of threads and loader workers. All random
+ * numbers are functions of counters, so a state is the parameters, the optimizer's moments and a
+ * few numbers; the loader begins where it left off with vitro_loader_start(loader, epoch, batch).
+ */
+
+/* Writes the state, whole or not at all, as docs/FORMATS.md describes it. The bytes are a function
+ * of the trainer's state and the arguments. `card` (may be NULL) as for vitro_model_save; `notes`
+ * are the caller's own, whose keys must not be "format", "vitro" or begin with "trainer.".
+ * Errors: VITRO_E_ARG (also: in the middle of an accumulation group, whose gradients no state
+ * holds), _IO, _NOMEM. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_save_state(const VitroTrainer *t,
+                                                                const char *path,
+                                                                const VitroCard *card,
+                                                                const VitroNote *notes,
+                                                                int64_t note_count);
+
+/* A state as a file: every byte of it was held against its checksum. */
+typedef struct VitroTrainState VitroTrainState;
+/* Errors: VITRO_E_IO, _FORMAT (torn, altered, or no state), _UNSUPPORTED (of a later version),
+ * _NOMEM; texts start with the path. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_train_state_open(VitroTrainState **out,
+                                                              const char *path);
+VITRO_API void vitro_train_state_close(VitroTrainState *s);           /* NULL is fine */
+VITRO_API uint32_t vitro_train_state_epoch(const VitroTrainState *s); /* as vitro_trainer_epoch */
+VITRO_API int64_t vitro_train_state_batch(const VitroTrainState *s);
+VITRO_API int64_t vitro_train_state_steps(const VitroTrainState *s);
+/* A note of the caller's; NULL where there is none. Borrowed. */
+VITRO_API const char *vitro_train_state_note(const VitroTrainState *s, const char *key);
+
+/* Model and trainer become what they were. The trainer must have been made with the same optimizer,
+ * batch_size, accumulate, freeze, seed and batches_per_epoch for a model of the same parameters on
+ * a device of the same dtype, else VITRO_E_ARG; other options may differ, and then what follows
+ * does. Unless the result is VITRO_E_BACKEND, a failure leaves everything as it was. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_trainer_load_state(VitroTrainer *t,
+                                                                const VitroTrainState *s);
 
 /* ---- evaluation ------------------------------------------------------------------------------ */
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -127,6 +128,68 @@ VitroStatus vitro_fs_read(VitroBuf *b, const char *path)
     return st;
 }
 
+/* ---- files that appear whole or not at all ----------------------------------------------------
+ */
+
+#define TEMP_END      ".vitro-tmp"
+#define PATIENCE_MS   2000 /* for a writer of the same file that is just ending */
+#define PATIENCE_STEP 20
+
+/* Takes the lock that tells the file of a living writer from what a dead one left behind. Where the
+ * file system has no locks, nothing can be told. */
+static bool lock_temp(int fd)
+{
+    for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited += PATIENCE_STEP) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return true;
+        if (waited >= PATIENCE_MS)
+            return false;
+        poll(NULL, 0, PATIENCE_STEP);
+    }
+    return true;
+}
+
+/* Whether `fd` still is the file of that name: the one who held the lock may have renamed it. */
+static bool is_named(int fd, const char *path)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* In a folder that others may write to, somebody could have put a file of his own there. */
+static bool is_ours(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == geteuid() && s.st_nlink == 1;
+}
+
+/* The temporary file of a path has one name, so that whoever writes that path next clears what a
+ * writer that died left there. */
+static VitroStatus open_temp(VitroReplace *r)
+{
+    for (;;) {
+        int fd = open(r->temp_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+        if (fd < 0 && errno == EINTR)
+            continue;
+        if (fd < 0)
+            return vitro_fail_errno("%s: cannot create", r->path);
+        bool locked = lock_temp(fd);
+        if (locked && !is_named(fd, r->temp_path)) {
+            close(fd);
+            continue;
+        }
+        if (locked && is_ours(fd) && ftruncate(fd, 0) == 0) {
+            r->fd = fd;
+            return VITRO_OK;
+        }
+        close(fd);
+        if (!locked)
+            return vitro_fail(VITRO_E_IO, "%s: is being written by another program", r->path);
+        return vitro_fail(VITRO_E_IO, "%s: is in the way and cannot be used", r->temp_path);
+    }
+}
+
 VitroStatus vitro_replace_begin(VitroReplace *r, const char *path)
 {
     *r = (VitroReplace){.fd = -1};
@@ -135,24 +198,14 @@ VitroStatus vitro_replace_begin(VitroReplace *r, const char *path)
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return vitro_fail(VITRO_E_IO, "%s: is %s, a file to write was expected", path,
                           S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe");
-    r->path = vitro_strdup(path);
-    r->temp_path = vitro_asprintf("%s.tmp-XXXXXX", path);
-    if (!r->path || !r->temp_path) {
+    char *target = realpath(path, NULL); /* a link stays a link: what it names is replaced */
+    r->path = vitro_strdup(target ? target : path);
+    free(target); /* the system's own allocation */
+    r->temp_path = r->path ? vitro_asprintf("%s" TEMP_END, r->path) : NULL;
+    VitroStatus st = r->temp_path ? open_temp(r) : VITRO_NOMEM;
+    if (st != VITRO_OK)
         vitro_replace_abort(r);
-        return VITRO_NOMEM;
-    }
-    r->fd = mkstemp(r->temp_path);
-    if (r->fd < 0) {
-        VitroStatus st = vitro_fail_errno("%s: cannot create", path);
-        vitro_free(r->temp_path);
-        r->temp_path = NULL;
-        vitro_replace_abort(r);
-        return st;
-    }
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(r->fd, 0666 & ~mask); /* mkstemp made it 0600 */
-    return VITRO_OK;
+    return st;
 }
 
 VitroStatus vitro_replace_pwrite(VitroReplace *r, const void *data, size_t n, uint64_t offset)
@@ -162,8 +215,10 @@ VitroStatus vitro_replace_pwrite(VitroReplace *r, const void *data, size_t n, ui
         ssize_t k = pwrite(r->fd, p, n, (off_t)offset);
         if (k < 0 && errno == EINTR)
             continue;
-        if (k < 0)
+        if (k <= 0) {
+            errno = k ? errno : ENOSPC; /* nothing was taken, and nothing said why */
             return vitro_fail_errno("%s: cannot write", r->path);
+        }
         p += k;
         n -= (size_t)k;
         offset += (uint64_t)k;
@@ -178,28 +233,35 @@ VitroStatus vitro_replace_write(VitroReplace *r, const void *data, size_t n)
     return vitro_replace_pwrite(r, data, n, r->written);
 }
 
-static void sync_dir_of(const char *path)
+static int sync_file(int fd)
 {
-    char *dir = vitro_path_dir(path);
-    int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd); /* some file systems cannot sync a directory: the rename still holds */
-        close(fd);
-    }
-    vitro_free(dir);
+    int failed;
+    do
+        failed = fsync(fd);
+    while (failed && errno == EINTR);
+    return failed && errno != EINVAL ? -1 : 0; /* EINVAL: there is nothing to sync it to */
+}
+
+void vitro_fs_sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)sync_file(fd); /* some file systems cannot sync a directory: the rename still holds */
+    close(fd);
 }
 
 VitroStatus vitro_replace_commit(VitroReplace *r)
 {
-    if (fsync(r->fd) != 0 && errno != EINVAL)
+    if (sync_file(r->fd) != 0)
         return vitro_fail_errno("%s: cannot sync", r->path);
-    int fd = r->fd;
-    r->fd = -1;
-    if (close(fd) != 0)
-        return vitro_fail_errno("%s: cannot close", r->path);
     if (rename(r->temp_path, r->path) != 0)
         return vitro_fail_errno("%s: cannot replace", r->path);
-    sync_dir_of(r->path);
+    char *dir = vitro_path_dir(r->path);
+    if (dir)
+        vitro_fs_sync_dir(dir);
+    vitro_free(dir);
+    close(r->fd); /* and with it the lock: not before the temporary name is gone */
     vitro_free(r->temp_path);
     vitro_free(r->path);
     *r = (VitroReplace){.fd = -1};
@@ -208,10 +270,10 @@ VitroStatus vitro_replace_commit(VitroReplace *r)
 
 void vitro_replace_abort(VitroReplace *r)
 {
-    if (r->fd >= 0)
-        close(r->fd);
-    if (r->temp_path)
+    if (r->fd >= 0) {
         unlink(r->temp_path);
+        close(r->fd);
+    }
     vitro_free(r->temp_path);
     vitro_free(r->path);
     *r = (VitroReplace){.fd = -1};

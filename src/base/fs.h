@@ -22,12 +22,14 @@ void vitro_map_forget(const VitroMap *map, const void *p, size_t n);
  * named too, a device not. */
 VitroStatus vitro_fs_read(VitroBuf *b, const char *path);
 
-/* A file that appears under its name whole or not at all: bytes go to a temporary file beside it;
- * commit syncs it, renames it over `path` and syncs the directory; abort (also right after a
- * failed write or commit; harmless after a good commit) removes it. */
+/* A file that appears under its name whole or not at all: bytes go to a temporary file beside it,
+ * "<path>.vitro-tmp", which is locked; commit syncs it, renames it over `path` and syncs the
+ * directory; abort (also right after a failed write or commit; harmless after a good commit)
+ * removes it. What a writer that was killed left is cleared by the next one of the same path. Two
+ * writers of one path at a time: the second fails with VITRO_E_IO. */
 typedef struct VitroReplace {
-    int fd; /* -1 when closed */
-    char *path, *temp_path;
+    int fd;                 /* -1 when closed */
+    char *path, *temp_path; /* path: where a link leads to */
     uint64_t written; /* bytes so far */
 } VitroReplace;
 
@@ -42,6 +44,7 @@ VitroStatus vitro_fs_replace(const char *path, const void *data, size_t n);
 bool vitro_fs_is_dir(const char *path);
 bool vitro_fs_is_file(const char *path);
 VitroStatus vitro_fs_mkdirs(const char *path); /* as mkdir -p */
+void vitro_fs_sync_dir(const char *dir);       /* its names, where the file system can */
 char *vitro_path_join(const char *dir, const char *name);  /* vitro_free it; NULL: no memory */
 char *vitro_path_dir(const char *path);                    /* "a/b.pth" -> "a", "b.pth" -> "." */
 const char *vitro_path_name(const char *path);             /* "a/b.pth" -> "b.pth" */

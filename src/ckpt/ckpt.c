@@ -472,8 +472,8 @@ static VitroStatus check_source(const VitroTensorSource *t)
     return VITRO_OK;
 }
 
-static VitroStatus check_sources(const VitroTensorSource *tensors, int64_t count,
-                                 const char *metadata)
+VitroStatus vitro_ckpt_check_sources(const VitroTensorSource *tensors, int64_t count,
+                                     const char *metadata)
 {
     if (count < 0 || count > MAX_TENSORS)
         return vitro_fail(VITRO_E_ARG, "%lld tensors, 0 to %lld are possible", (long long)count,
@@ -503,7 +503,7 @@ VitroStatus vitro_checkpoint_write(const char *path, VitroCheckpointFormat forma
 {
     if ((size_t)format >= FORMAT_COUNT)
         return vitro_fail(VITRO_E_ARG, "%s: %d is no format of weight files", path, (int)format);
-    VitroStatus st = check_sources(tensors, count, metadata);
+    VitroStatus st = vitro_ckpt_check_sources(tensors, count, metadata);
     if (st != VITRO_OK)
         return vitro_fail_prefix(st, "%s", path);
     VitroReplace file;

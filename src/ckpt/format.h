@@ -57,6 +57,19 @@ struct VitroCkptFormat {
                          int64_t count, const char *metadata);
 };
 
+/* safetensors.c: a .safetensors file whose every byte a checksum covers: a U8 tensor "seal", which
+ * is its last, holds the CRC-32 of all before it, little-endian. `notes` are further strings of its
+ * __metadata__. `tensors` may not be of one-byte elements. Errors as vitro_checkpoint_write. */
+#define VITRO_SEAL_BYTES 4
+VitroStatus vitro_sealed_write(const char *path, const VitroTensorSource *tensors, int64_t count,
+                               const char *metadata, const VitroNote *notes, int64_t note_count);
+/* VITRO_E_FORMAT: torn, altered, or no such file; the text starts with the path. */
+VitroStatus vitro_sealed_check(const VitroCheckpoint *ckpt);
+
+/* ckpt.c: what vitro_checkpoint_write asks of its arguments. */
+VitroStatus vitro_ckpt_check_sources(const VitroTensorSource *tensors, int64_t count,
+                                     const char *metadata);
+
 extern const VitroCkptFormat vitro_ckpt_torch, vitro_ckpt_safetensors, vitro_ckpt_npz;
 
 /* Appends a copy of `t` under a name of `name_size` bytes, which must be UTF-8 without NUL.

@@ -2,6 +2,7 @@
 /* The safetensors format: a little-endian u64 N, N bytes of JSON, then the tensors' bytes, which
  * must tile the rest of the file exactly (safetensors/src/tensor.rs, Metadata::validate). */
 #include "base/alloc.h"
+#include "base/crc32.h"
 #include "ckpt/format.h"
 
 #include <jansson.h>
@@ -293,14 +294,27 @@ static int append(const char *text, size_t size, void *buf)
     return vitro_buf_append(buf, text, size) == VITRO_OK ? 0 : -1;
 }
 
+/* What a file is to hold. */
+typedef struct Contents {
+    const VitroTensorSource *tensors;
+    int64_t count;
+    const char *metadata; /* NULL: none */
+    const VitroNote *notes;
+    int64_t note_count;
+    bool sealed; /* the last tensor, by place too, is the seal */
+} Contents;
+
 /* Appends the header's text: rows in the caller's order, whatever the order of the data. */
-static VitroStatus make_header(VitroBuf *out, const Slot *slot, int64_t count, const char *metadata)
+static VitroStatus make_header(VitroBuf *out, const Slot *slot, const Contents *c)
 {
     json_t *header = json_object(), *about = json_pack("{s:s}", "format", "pt");
     int bad = !header || !about;
-    if (metadata)
-        bad |= json_object_set_new(about, "vitro", json_string(metadata));
+    if (c->metadata)
+        bad |= json_object_set_new(about, "vitro", json_string(c->metadata));
+    for (int64_t i = 0; i < c->note_count; i++)
+        bad |= json_object_set_new(about, c->notes[i].key, json_string(c->notes[i].value));
     bad |= json_object_set_new(header, "__metadata__", about);
+    int64_t count = c->count;
     for (int64_t i = 0; i < count && !bad; i++)
         bad |= json_object_set_new(header, slot[i].tensor->name, header_row(&slot[i]));
     bad = bad || json_dump_callback(header, append, out, JSON_COMPACT);
@@ -310,16 +324,71 @@ static VitroStatus make_header(VitroBuf *out, const Slot *slot, int64_t count, c
     return bad ? vitro_fail(VITRO_E_NOMEM, "no memory for the header") : VITRO_OK;
 }
 
-static VitroStatus write_header(VitroReplace *file, const VitroBuf *text)
+/* The file, and the checksum of what went into it. */
+typedef struct Sink {
+    VitroReplace *file;
+    bool summed;
+    uint32_t crc;
+} Sink;
+
+static VitroStatus put(Sink *s, const void *data, size_t n)
+{
+    if (s->summed)
+        s->crc = vitro_crc32(s->crc, data, n);
+    return vitro_replace_write(s->file, data, n);
+}
+
+static VitroStatus write_header(Sink *out, const VitroBuf *text)
 {
     static const char spaces[] = "                                                                ";
     uint8_t length[8];
     size_t n = text->len, padding = (ALIGNMENT - (8 + n) % ALIGNMENT) % ALIGNMENT;
     for (int i = 0; i < 8; i++)
         length[i] = (uint8_t)((uint64_t)(n + padding) >> 8 * i);
-    VITRO_TRY(vitro_replace_write(file, length, sizeof(length)));
-    VITRO_TRY(vitro_replace_write(file, text->data, n));
-    return vitro_replace_write(file, spaces, padding);
+    VITRO_TRY(put(out, length, sizeof(length)));
+    VITRO_TRY(put(out, text->data, n));
+    return put(out, spaces, padding);
+}
+
+static void put_seal(uint8_t seal[VITRO_SEAL_BYTES], uint32_t crc)
+{
+    for (int i = 0; i < VITRO_SEAL_BYTES; i++)
+        seal[i] = (uint8_t)(crc >> 8 * i);
+}
+
+static VitroStatus write_contents(VitroReplace *file, const Contents *c)
+{
+    VitroStatus st = VITRO_E_NOMEM;
+    VitroBuf header;
+    Sink out = {.file = file, .summed = c->sealed};
+    int64_t count = c->count;
+    vitro_buf_init(&header, MAX_HEADER - ALIGNMENT);
+    Slot *slot = vitro_calloc((size_t)count, sizeof(*slot));
+    const Slot **order = vitro_calloc((size_t)count, sizeof(*order));
+    if (!slot || !order)
+        goto done;
+    for (int64_t i = 0; i < count; i++) {
+        if (strcmp(c->tensors[i].name, "__metadata__") == 0) {
+            st = vitro_fail(VITRO_E_ARG, "a tensor cannot be named __metadata__");
+            goto done;
+        }
+    }
+    VITRO_GOTO(place(slot, order, c->tensors, count));
+    VITRO_GOTO(make_header(&header, slot, c));
+    VITRO_GOTO(write_header(&out, &header));
+    int64_t plain = c->sealed ? count - 1 : count;
+    for (int64_t i = 0; i < plain; i++)
+        VITRO_GOTO(put(&out, order[i]->tensor->data, (size_t)order[i]->bytes));
+    if (c->sealed) {
+        uint8_t seal[VITRO_SEAL_BYTES];
+        put_seal(seal, out.crc);
+        VITRO_GOTO(put(&out, seal, sizeof(seal)));
+    }
+done:
+    vitro_buf_deinit(&header);
+    vitro_free(order);
+    vitro_free(slot);
+    return st;
 }
 
 static VitroStatus write_safetensors(VitroReplace *file, const char *path,
@@ -327,29 +396,64 @@ static VitroStatus write_safetensors(VitroReplace *file, const char *path,
                                      const char *metadata)
 {
     (void)path;
-    VitroStatus st = VITRO_E_NOMEM;
-    VitroBuf header;
-    vitro_buf_init(&header, MAX_HEADER - ALIGNMENT);
-    Slot *slot = vitro_calloc((size_t)count, sizeof(*slot));
-    const Slot **order = vitro_calloc((size_t)count, sizeof(*order));
-    if (!slot || !order)
-        goto done;
-    for (int64_t i = 0; i < count; i++) {
-        if (strcmp(tensors[i].name, "__metadata__") == 0) {
-            st = vitro_fail(VITRO_E_ARG, "a tensor cannot be named __metadata__");
-            goto done;
-        }
-    }
-    VITRO_GOTO(place(slot, order, tensors, count));
-    VITRO_GOTO(make_header(&header, slot, count, metadata));
-    VITRO_GOTO(write_header(file, &header));
-    for (int64_t i = 0; i < count; i++)
-        VITRO_GOTO(vitro_replace_write(file, order[i]->tensor->data, (size_t)order[i]->bytes));
-done:
-    vitro_buf_deinit(&header);
-    vitro_free(order);
-    vitro_free(slot);
+    Contents c = {.tensors = tensors, .count = count, .metadata = metadata};
+    return write_contents(file, &c);
+}
+
+/* ---- sealed files ------------------------------------------------------------------------------
+ */
+
+#define SEAL_NAME "seal"
+
+VitroStatus vitro_sealed_write(const char *path, const VitroTensorSource *tensors, int64_t count,
+                               const char *metadata, const VitroNote *notes, int64_t note_count)
+{
+    uint8_t none[VITRO_SEAL_BYTES] = {0};
+    VitroTensorSource *all = vitro_calloc((size_t)count + 1, sizeof(*all));
+    if (!all)
+        return VITRO_NOMEM;
+    if (count)
+        memcpy(all, tensors, (size_t)count * sizeof(*all));
+    all[count] = (VitroTensorSource){.name = SEAL_NAME,
+                                     .dtype = VITRO_U8, /* the smallest: it comes last */
+                                     .rank = 1,
+                                     .dim = {VITRO_SEAL_BYTES},
+                                     .data = none};
+    Contents c = {all, count + 1, metadata, notes, note_count, true};
+    VitroReplace file = {.fd = -1};
+    VitroStatus st = vitro_ckpt_check_sources(all, c.count, metadata);
+    for (int64_t i = 0; i < count && st == VITRO_OK; i++)
+        if (vitro_dtype_size(tensors[i].dtype) == 1)
+            st = vitro_fail(VITRO_E_ARG, "tensor \"%s\": bytes have no place in a sealed file",
+                            tensors[i].name);
+    for (int64_t i = 0; i < note_count && st == VITRO_OK; i++)
+        if (!vitro_ckpt_is_utf8(notes[i].key, strlen(notes[i].key)) ||
+            !vitro_ckpt_is_utf8(notes[i].value, strlen(notes[i].value)))
+            st = vitro_fail(VITRO_E_ARG, "note %lld is not UTF-8 text", (long long)i);
+    if (st != VITRO_OK)
+        st = vitro_fail_prefix(st, "%s", path);
+    else if ((st = vitro_replace_begin(&file, path)) == VITRO_OK)
+        st = write_contents(&file, &c);
+    if (st == VITRO_OK)
+        st = vitro_replace_commit(&file);
+    vitro_replace_abort(&file);
+    vitro_free(all);
     return st;
+}
+
+VitroStatus vitro_sealed_check(const VitroCheckpoint *ckpt)
+{
+    int64_t i = vitro_checkpoint_find(ckpt, SEAL_NAME);
+    const VitroCkptTensor *t = i < 0 ? NULL : &ckpt->tensor[i];
+    uint8_t seal[VITRO_SEAL_BYTES];
+    size_t size = ckpt->map.size;
+    if (!t || t->info.dtype != VITRO_U8 || t->info.count != VITRO_SEAL_BYTES ||
+        t->data != ckpt->map.data + size - VITRO_SEAL_BYTES)
+        return vitro_fail(VITRO_E_FORMAT, "%s: has no seal at its end", ckpt->path);
+    put_seal(seal, vitro_crc32(0, ckpt->map.data, size - VITRO_SEAL_BYTES));
+    if (memcmp(seal, t->data, sizeof(seal)) != 0)
+        return vitro_fail(VITRO_E_FORMAT, "%s: is damaged: its checksum does not fit", ckpt->path);
+    return VITRO_OK;
 }
 
 const VitroCkptFormat vitro_ckpt_safetensors = {.name = "safetensors",

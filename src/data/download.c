@@ -242,7 +242,9 @@ static VitroStatus place(Download *d)
             st = move_files(d, is_archive(set) ? set->members : set->files, to);
         else
             st = vitro_fail_errno("%s: cannot rename to %s", d->part, to);
+        vitro_fs_sync_dir(to);
     }
+    vitro_fs_sync_dir(parent);
 done:
     vitro_free(parent);
     vitro_free(to);

@@ -19,14 +19,14 @@ static VitroStatus zeros(VitroTensor *out, VitroDevice *dev, int64_t n)
 /* Without momentum SGD's buffer is written and never needed: this much of it serves all. */
 enum { PIECE = 1 << 18 };
 
-static bool has_memory(const VitroTrainOptions *options)
+bool vitro_optim_has_memory(const VitroTrainOptions *options)
 {
     return options->optimizer == VITRO_ADAMW || options->momentum > 0;
 }
 
 int64_t vitro_optim_count(const VitroTrainOptions *options, int64_t n)
 {
-    if (!has_memory(options))
+    if (!vitro_optim_has_memory(options))
         return n < PIECE ? n : PIECE;
     return options->optimizer == VITRO_ADAMW ? 2 * n : n;
 }
@@ -35,7 +35,7 @@ VitroStatus vitro_optim_init(VitroOptim *o, VitroDevice *dev, const VitroTrainOp
                              int64_t n)
 {
     *o = (VitroOptim){.dev = dev, .options = *options};
-    VitroStatus st = zeros(&o->m, dev, has_memory(options) || n < PIECE ? n : PIECE);
+    VitroStatus st = zeros(&o->m, dev, vitro_optim_has_memory(options) || n < PIECE ? n : PIECE);
     if (st == VITRO_OK && options->optimizer == VITRO_ADAMW)
         st = zeros(&o->v, dev, n);
     if (st != VITRO_OK)
@@ -90,7 +90,7 @@ VitroStatus vitro_optim_update(VitroOptim *o, int64_t first, VitroTensor param, 
 {
     const VitroBackendOps *ops = o->dev->ops;
     VitroOptimStep step = vitro_optim_numbers(&o->options, o->updates + 1, lr, grad_scale);
-    if (!has_memory(&o->options))
+    if (!vitro_optim_has_memory(&o->options))
         return sgd_without_memory(o, param, grad, &step);
     VitroTensor m = vitro_tensor_part(o->m, first, param.dim[0]);
     if (o->options.optimizer == VITRO_SGD)

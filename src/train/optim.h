@@ -16,6 +16,8 @@ typedef struct VitroOptim {
     int64_t updates; /* so far */
 } VitroOptim;
 
+/* Whether `m` outlives an update. */
+bool vitro_optim_has_memory(const VitroTrainOptions *options);
 /* Elements of `m` and `v` together for n parameters. */
 int64_t vitro_optim_count(const VitroTrainOptions *options, int64_t n);
 

@@ -4,43 +4,14 @@
  * Parameters, gradients and moments are flat ranges in the order of named_parameters(). What is
  * trained is a suffix of it: everything, or pre_logits and head. Everything is allocated when the
  * trainer is made; a step allocates nothing. */
+#include "train/trainer.h"
+
 #include "base/alloc.h"
-#include "model/model.h"
 #include "train/clip.h"
-#include "train/optim.h"
 #include "train/options.h"
-#include "train/schedule.h"
-#include "vitro/train.h"
 
 #include <inttypes.h>
 #include <math.h>
-
-struct VitroTrainer {
-    VitroModel *model; /* borrowed */
-    VitroDevice *dev;  /* the model's */
-    VitroTrainOptions options;
-    VitroSchedule schedule;
-    VitroMode mode;
-
-    int64_t first_param;   /* of the trained suffix */
-    VitroTensor param;     /* [n] the suffix in the model's flat range */
-    bool by_parts;         /* a part's gradients are used up before the next part's are made */
-    VitroTensor grad_flat; /* [n] its gradients, by_parts [largest part]; owned */
-    VitroParams grad;      /* the same, as the layers see them */
-    VitroOptim optim;
-
-    VitroActs *acts;
-    VitroDropState drop; /* the host's copy of what acts->drop is set to */
-    int32_t *labels;     /* [batch_size] in device memory, as the next two */
-    double *losses;
-    int32_t *best;
-    double *host_losses; /* [batch_size] */
-    int32_t *host_best;
-
-    int64_t batches_per_epoch;
-    int64_t batch;  /* number of the next one in the epoch */
-    uint32_t epoch; /* number of the one under way */
-};
 
 /* ---- create and free --------------------------------------------------------------------------
  */
@@ -317,6 +288,11 @@ double vitro_trainer_lr(const VitroTrainer *t)
 uint32_t vitro_trainer_epoch(const VitroTrainer *t)
 {
     return t->epoch;
+}
+
+int64_t vitro_trainer_batch(const VitroTrainer *t)
+{
+    return t->batch;
 }
 
 int64_t vitro_trainer_steps(const VitroTrainer *t)
