@@ -26,7 +26,7 @@ static VitroConfig small_config(void)
 {
     VitroConfig cfg;
     assert_int_equal(vitro_config_preset(&cfg, "vit_tiny_patch4_28"), VITRO_OK);
-    cfg.img_size = SIDE;
+    cfg.img_height = cfg.img_width = SIDE;
     cfg.num_classes = CLASSES;
     cfg.embed_dim = 8;
     cfg.depth = 2;
