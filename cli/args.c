@@ -40,6 +40,30 @@ bool args_given(const Args *args, const char *name)
     return args->given[i];
 }
 
+char *args_text(const Args *args, const char *name)
+{
+    const ArgGroup *group = NULL;
+    const ArgOption *option = args_option(args->spec, find(args->spec, name), &group);
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out)
+        args_value_print(option, group->base, ARG_EXACT_DIGITS, out);
+    if (!out || fclose(out))
+        exit(cli_fail("out of memory for an option's text"));
+    return text;
+}
+
+bool args_set(Args *args, const char *name, const char *text)
+{
+    int i = find(args->spec, name);
+    const ArgGroup *group = NULL;
+    const ArgOption *option = args_option(args->spec, i, &group);
+    bool ok = args_value_set(option, group->base, text);
+    args->given[i] |= ok;
+    return ok;
+}
+
 /* How many letters to insert, remove or change to make `a` of `b`. Words up to NAME_MAX_BYTES. */
 static int distance(const char *a, const char *b)
 {
@@ -256,6 +280,6 @@ void args_print(const Args *args, FILE *out)
     const ArgOption *option;
     for (int i = 0; (option = args_option(args->spec, i, &group)) != NULL; i++) {
         fprintf(out, "%s%s=", i ? ", " : "", option->name);
-        args_value_print(option, group->base, out);
+        args_value_print(option, group->base, ARG_SHOWN_DIGITS, out);
     }
 }

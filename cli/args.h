@@ -120,6 +120,12 @@ void args_deinit(Args *args);
 /* Whether the command line stated this option; the name must be one of the table. */
 bool args_given(const Args *args, const char *name);
 
+/* The option's value in its own syntax, exactly: what args_set reads back is the same. Free it. */
+char *args_text(const Args *args, const char *name);
+/* As if the command line had stated it; false: `text` is no value of the option. Of ARG_TEXT the
+ * text is borrowed. */
+bool args_set(Args *args, const char *name, const char *text);
+
 /* Writes "name=value, name=value, ..." of every option as the structs hold it now. */
 void args_print(const Args *args, FILE *out);
 

@@ -20,7 +20,9 @@ void args_value_expected(const ArgOption *option, char *out, size_t size);
 /* "1 to 8", "at least 1", or "" where there is no limit. */
 void args_value_range(const ArgOption *option, char *out, size_t size);
 
-/* The value in `base` in the option's own syntax. */
-void args_value_print(const ArgOption *option, const void *base, FILE *out);
+/* The value in `base` in the option's own syntax, reals with so many digits. */
+#define ARG_SHOWN_DIGITS 10
+#define ARG_EXACT_DIGITS 17
+void args_value_print(const ArgOption *option, const void *base, int digits, FILE *out);
 
 #endif

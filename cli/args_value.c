@@ -221,7 +221,19 @@ void args_value_expected(const ArgOption *o, char *out, size_t size)
     snprintf(out, size, "%s%s", kinds[o->type], more);
 }
 
-static void print_list(const ArgOption *o, const void *at, FILE *out)
+/* With no more digits than it takes to read the same number back. */
+static void print_real(double v, int digits, FILE *out)
+{
+    char text[32];
+    for (int n = ARG_SHOWN_DIGITS; n <= digits; n++) {
+        snprintf(text, sizeof(text), "%.*g", n, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    fputs(text, out);
+}
+
+static void print_list(const ArgOption *o, const void *at, int digits, FILE *out)
 {
     const ArgInts *ints = at;
     const ArgReals *reals = at;
@@ -234,13 +246,13 @@ static void print_list(const ArgOption *o, const void *at, FILE *out)
         if (o->type == ARG_INTS)
             fprintf(out, "%" PRId64, ints->value[i]);
         else if (o->type == ARG_REALS)
-            fprintf(out, "%.10g", reals->value[i]);
+            print_real(reals->value[i], digits, out);
         else
             fputs(o->choices[choices->value[i]], out);
     }
 }
 
-void args_value_print(const ArgOption *o, const void *base, FILE *out)
+void args_value_print(const ArgOption *o, const void *base, int digits, FILE *out)
 {
     const void *at = (const char *)base + o->at;
     char text[512];
@@ -256,7 +268,7 @@ void args_value_print(const ArgOption *o, const void *base, FILE *out)
         fprintf(out, "%" PRId64, *(const int64_t *)at);
         break;
     case ARG_REAL:
-        fprintf(out, "%.10g", *(const double *)at);
+        print_real(*(const double *)at, digits, out);
         break;
     case ARG_SIZE:
         fprintf(out, "%d", ((const ArgSize *)at)->height);
@@ -275,7 +287,7 @@ void args_value_print(const ArgOption *o, const void *base, FILE *out)
     case ARG_INTS:
     case ARG_REALS:
     case ARG_CHOICES:
-        print_list(o, at, out);
+        print_list(o, at, digits, out);
         break;
     }
 }

@@ -3,10 +3,13 @@
 #include "classes.h"
 #include "download_args.h"
 #include "model_args.h"
+#include "out_file.h"
 #include "report.h"
 #include "skip_bad.h"
+#include "states.h"
+#include "stop.h"
 #include "train_memory.h"
-#include "train_run.h"
+#include "train_resume.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -40,6 +43,9 @@ typedef struct TrainArgs {
     int64_t max_steps;
     const char *output_dir, *log_dir, *metrics_jsonl;
     int checkpoint_format; /* VitroCheckpointFormat */
+    const char *resume;
+    int64_t save_every;
+    int keep;
 } TrainArgs;
 
 /* In the order of the enumerations whose values they choose. */
@@ -108,9 +114,15 @@ static const ArgOption run_options[] = {
 
 static const ArgOption output_options[] = {
     ROW("output-dir", ARG_TEXT, output_dir, .metavar = "DIR", .def = "./weights",
-        .help = "where model-{epoch}, class_indices.json and curves.png go"),
+        .help = "where model-{epoch}, training states, class_indices.json and curves.png go"),
     ROW("checkpoint-format", ARG_CHOICE, checkpoint_format, .def = "pth", .choices = format_names,
         .help = "of model-{epoch}"),
+    ROW("save-every", ARG_INT64, save_every, .def = "0", .min = 0, .max = INFINITY,
+        .help = "optimizer steps from one training state to the next; 0: at epochs' ends only"),
+    ROW("keep", ARG_INT, keep, .def = "0", .min = 0, .max = 1e6,
+        .help = "how many of the last model-{epoch} are kept, beside the best; 0: all"),
+    ROW("resume", ARG_TEXT, resume, .metavar = "latest|FILE",
+        .help = "goes on from a training state; latest: the last whole one in output-dir"),
     ROW("log-dir", ARG_TEXT, log_dir, .metavar = "DIR", .def_help = "runs/<time>_<host>",
         .help = "where the TensorBoard events go"),
     ROW("metrics-jsonl", ARG_TEXT, metrics_jsonl, .metavar = "FILE",
@@ -128,13 +140,18 @@ typedef struct Session {
     DeviceArgs device_args;
     Args args;
 
-    ModelFile file; /* of --weights or --init-weights; file.ckpt NULL: neither */
+    VitroTrainState *state; /* that the run goes on from; NULL: it begins */
+    char *state_path;       /* owned */
+    bool latest;            /* it was found in the output folder */
+    int dir_lock;           /* the output folder, locked; -1: not yet */
+    ModelFile file;         /* of --weights, --init-weights or the state; file.ckpt NULL: none */
     VitroConfig config;
     VitroDataset *train_set, *val_set;
     VitroTransform transform;
     VitroDevice *dev;
     char *default_log_dir; /* owned */
-    TrainRun run;          /* its members are owned here */
+    TrainNotes notes;
+    TrainRun run; /* its members are owned here */
 } Session;
 
 static bool is_set(const char *text)
@@ -165,6 +182,44 @@ static int check_contradictions(const Session *s)
     return download_args_check(&s->download_args);
 }
 
+/* ---- the state to go on from ------------------------------------------------------------------
+ */
+
+/* Finds and opens the state; its options are in force where the command line has no others. */
+static int open_state(Session *s)
+{
+    const TrainArgs *a = &s->train_args;
+    int status = CLI_OK;
+    if (!is_set(a->resume))
+        return CLI_OK;
+    s->latest = strcmp(a->resume, "latest") == 0;
+    if (s->latest)
+        status = states_find_latest(&s->state, &s->state_path, a->output_dir);
+    else if (vitro_train_state_open(&s->state, a->resume))
+        status = cli_fail("option --resume: %s", vitro_last_error());
+    else
+        s->state_path = cli_strdup(a->resume);
+    if (!status && !s->state)
+        cli_note("option --resume: there is no training state in %s: starting afresh",
+                 a->output_dir);
+    if (status || !s->state)
+        return status;
+    cli_note("going on from %s: epoch %" PRIu32 ", batch %" PRId64 ", %" PRId64 " steps done",
+             s->state_path, vitro_train_state_epoch(s->state), vitro_train_state_batch(s->state),
+             vitro_train_state_steps(s->state));
+    return train_resume_options(&s->args, s->state);
+}
+
+/* Its weights take the place of all others, and its names are the model's own. */
+static void forget_weights(Session *s)
+{
+    if (model_args_has_weights(&s->model_args) || is_set(s->train_args.init_weights))
+        cli_note("the weights are the state's: %s is not read",
+                 model_args_has_weights(&s->model_args) ? s->model_args.weights
+                                                        : s->train_args.init_weights);
+    s->model_args.weights = s->model_args.key_map = s->train_args.init_weights = NULL;
+}
+
 /* ---- model and data ---------------------------------------------------------------------------
  */
 
@@ -193,11 +248,12 @@ static int resolve_body(Session *s, const char *path)
 static int resolve_config(Session *s)
 {
     const ModelArgs *m = &s->model_args;
+    const char *whole = s->state ? s->state_path : s->train_args.init_weights;
     if (model_args_has_weights(m))
         return resolve_body(s, m->weights);
-    if (!is_set(s->train_args.init_weights))
+    if (!is_set(whole))
         return model_args_config(m, DEFAULT_PRESET, 0, &s->config);
-    int status = model_file_open(&s->file, m, s->train_args.init_weights, DROP_FIELDS);
+    int status = model_file_open(&s->file, m, whole, DROP_FIELDS);
     if (status)
         return status;
     s->config = s->file.config;
@@ -222,18 +278,44 @@ static int open_split(VitroDataset **out, const Session *s, VitroSplit split)
 static int fit_classes(Session *s)
 {
     int64_t classes = vitro_dataset_class_count(s->train_set);
-    bool loaded = is_set(s->train_args.init_weights);
+    bool loaded = s->state || is_set(s->train_args.init_weights);
     if (!loaded && !(s->model_args.given & VITRO_CFG_NUM_CLASSES))
         s->config.num_classes = classes < INT32_MAX ? (int)classes : INT32_MAX;
     int64_t needed = class_count_needed(s->train_set), val = class_count_needed(s->val_set);
     needed = val > needed ? val : needed;
     if (s->config.num_classes < needed)
         return cli_fail("%s: found %d classes, the labels in %s need %" PRId64,
-                        loaded ? s->train_args.init_weights : "option --num-classes",
+                        s->state ? s->state_path
+                        : loaded ? s->train_args.init_weights
+                                 : "option --num-classes",
                         s->config.num_classes, s->train_args.data_path, needed);
     if (vitro_config_validate(&s->config))
         return cli_fail_lib();
     return CLI_OK;
+}
+
+/* The weights were trained on pictures of the state's transform. */
+static int check_transform(Session *s)
+{
+    const VitroTransform *t = &s->transform, *then = &s->file.card.transform;
+    bool same = s->file.card.has_transform && t->rule == then->rule && t->crop == then->crop &&
+                t->resize_width == then->resize_width && t->resize_height == then->resize_height &&
+                t->filter == then->filter && t->exif == then->exif;
+    for (int c = 0; c < t->channels; c++)
+        same = same && t->mean[c] == then->mean[c] && t->std[c] == then->std[c];
+    s->transform = *then; /* keep_exact, too, which options decide only when a run begins */
+    return same ? CLI_OK
+                : cli_fail("options of the transform: they differ from those of the run to go on "
+                           "with, which cannot change on the way");
+}
+
+static int leave_out_bad(Session *s)
+{
+    const TrainArgs *a = &s->train_args;
+    int workers = args_given(&s->args, "workers") ? a->workers : cli_default_workers(a->batch_size);
+    bool augmented = a->augment == 0; /* random crops are of moderate shapes */
+    int status = skip_bad(a->skip_bad, s->train_set, augmented ? NULL : &s->transform, workers);
+    return status ? status : skip_bad(a->skip_bad, s->val_set, &s->transform, workers);
 }
 
 static int open_data(Session *s)
@@ -249,15 +331,15 @@ static int open_data(Session *s)
         status = open_split(&s->val_set, s, VITRO_SPLIT_VAL);
     if (status)
         return status;
+    if (s->state)
+        status = check_transform(s);
     /* CIFAR and IDX pictures that have the model's size are not resized and cropped again. */
-    if (!transform_args_rule_given(t))
+    else if (!transform_args_rule_given(t))
         s->transform.keep_exact = transform_args_keep_exact(t, s->train_set, &s->config);
-    const TrainArgs *a = &s->train_args;
-    int workers = args_given(&s->args, "workers") ? a->workers : cli_default_workers(a->batch_size);
-    bool augmented = a->augment == 0; /* random crops are of moderate shapes */
-    status = skip_bad(a->skip_bad, s->train_set, augmented ? NULL : &s->transform, workers);
     if (!status)
-        status = skip_bad(a->skip_bad, s->val_set, &s->transform, workers);
+        status = leave_out_bad(s);
+    if (!status && s->state)
+        status = train_resume_check_data(s->state, s->train_set, s->val_set);
     return status ? status : fit_classes(s);
 }
 
@@ -351,10 +433,11 @@ static int make_model(Session *s)
                                 .skip_head = !strict,
                                 .skip_pre_logits = !strict && !s->config.representation_size};
     VitroLoadReport report = {0};
+    bool drawn = !strict && !s->state;
     if (vitro_model_create(&run->model, s->dev, &s->config) ||
-        (!strict && vitro_model_init(run->model, (uint64_t)s->device_args.seed)))
+        (drawn && vitro_model_init(run->model, (uint64_t)s->device_args.seed)))
         return cli_fail_lib();
-    if (!s->file.ckpt)
+    if (!s->file.ckpt || s->state) /* a state is loaded when the trainer is there */
         return CLI_OK;
     if (vitro_model_load(run->model, s->file.ckpt, &options, &report))
         return cli_fail_lib();
@@ -447,31 +530,9 @@ static int open_trainer(Session *s)
         vitro_trainer_create(&run->trainer, run->model, &options, vitro_loader_batches(run->train));
     if (st == VITRO_E_NOMEM)
         return cli_fail("%s: a smaller --batch-size needs less", vitro_last_error());
-    return st ? cli_fail_lib() : CLI_OK;
-}
-
-/* mkdir -p */
-static int make_dirs(const char *path)
-{
-    char *p = cli_strdup(path);
-    int status = CLI_OK;
-    for (char *end = p + 1; !status; end++) {
-        if (*end && *end != '/')
-            continue;
-        char c = *end;
-        struct stat info;
-        *end = 0;
-        if (mkdir(p, 0777) && errno != EEXIST)
-            status =
-                cli_fail("option --output-dir: %s: cannot make directory: %s", p, strerror(errno));
-        else if (stat(p, &info) || !S_ISDIR(info.st_mode))
-            status = cli_fail("option --output-dir: %s: is not a directory", p);
-        *end = c;
-        if (!c)
-            break;
-    }
-    free(p);
-    return status;
+    if (st)
+        return cli_fail_lib();
+    return s->state ? train_state_load(run, s->state) : CLI_OK;
 }
 
 /* The card that every checkpoint gets, and class_indices.json: a name per output, or those that the
@@ -486,12 +547,33 @@ static int write_classes(Session *s)
     char *path = cli_format("%s/class_indices.json", s->train_args.output_dir);
     card->transform = s->transform;
     card->has_transform = true;
-    int status = make_dirs(s->train_args.output_dir);
+    int status = make_folders(s->train_args.output_dir);
+    if (!status)
+        status = states_lock(&s->dir_lock, s->train_args.output_dir);
     if (!status &&
         (vitro_card_set_classes(card, names, count) || vitro_card_write_classes(card, path)))
         status = cli_fail_lib();
     free(names);
     free(path);
+    return status;
+}
+
+/* Where the run begins, and where it goes on, in its folder and its logs. */
+static int open_outputs(Session *s)
+{
+    const TrainArgs *a = &s->train_args;
+    const char *jsonl = is_set(a->metrics_jsonl) ? a->metrics_jsonl : NULL;
+    int status = write_classes(s);
+    if (!status)
+        status = train_notes_make(&s->notes, &s->args, s->train_set, s->val_set);
+    if (!status && !s->state)
+        status = train_log_open(&s->run.log, a->log_dir, jsonl);
+    if (!status && s->state) {
+        TrainLogMark mark;
+        bool marked = train_state_mark(&mark, s->state);
+        status = train_log_reopen(&s->run.log, a->log_dir, jsonl, marked ? &mark : NULL,
+                                  vitro_train_state_epoch(s->state));
+    }
     return status;
 }
 
@@ -521,16 +603,23 @@ static int train(Session *s)
     if (status)
         return status;
     print_trained(s);
-    status = write_classes(s);
-    if (!status)
-        status = train_log_open(&s->run.log, a->log_dir,
-                                is_set(a->metrics_jsonl) ? a->metrics_jsonl : NULL);
+    status = open_outputs(s);
     if (status)
-        return status;
+        return train_log_close(&s->run.log, status);
+    vitro_train_state_close(s->state); /* and with it its mapped file */
+    s->state = NULL;
+    model_file_close(&s->file);
+    s->run.notes = &s->notes;
     s->run.epochs = a->epochs;
     s->run.max_steps = a->max_steps;
+    s->run.save_every = a->save_every;
+    s->run.keep = a->keep;
+    s->run.state_path = s->state_path;
+    /* Where the latest whole state was taken, what is later is damaged. */
+    s->run.begins_over = !(s->state_path && s->latest);
     s->run.output_dir = a->output_dir;
     s->run.format = (VitroCheckpointFormat)a->checkpoint_format;
+    stop_catch();
     return train_log_close(&s->run.log, train_run(&s->run));
 }
 
@@ -547,13 +636,18 @@ static void close_session(Session *s)
     vitro_dataset_close(s->train_set);
     vitro_dataset_close(s->val_set);
     model_file_close(&s->file);
+    vitro_train_state_close(s->state);
+    train_notes_deinit(&s->notes);
+    free(s->state_path);
     free(s->default_log_dir);
+    if (s->dir_lock >= 0)
+        close(s->dir_lock);
     args_deinit(&s->args);
 }
 
 int cmd_train(int argc, char **argv)
 {
-    Session s = {0};
+    Session s = {.dir_lock = -1, .run.log = TRAIN_LOG_CLOSED};
     ArgSpec spec = {
         .command = "train",
         .usage = "[options]",
@@ -570,7 +664,11 @@ int cmd_train(int argc, char **argv)
     int status = args_parse(&s.args, &spec, argc, argv);
     if (status != ARGS_RUN)
         return status;
-    status = model_args_resolve(&s.model_args, &s.args);
+    status = open_state(&s);
+    if (!status)
+        status = model_args_resolve(&s.model_args, &s.args);
+    if (!status && s.state)
+        forget_weights(&s);
     if (!status)
         status = transform_args_resolve(&s.transform_args, &s.args);
     if (!status)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void append(TrainCurves *c, VitroPlotEpoch epoch)
+void train_curves_append(TrainCurves *c, const VitroPlotEpoch *epoch)
 {
     if (c->count == c->room) {
         int64_t room = c->room ? 2 * c->room : 64;
@@ -16,17 +16,18 @@ static void append(TrainCurves *c, VitroPlotEpoch epoch)
         c->epochs = grown;
         c->room = room;
     }
-    c->epochs[c->count++] = epoch;
+    c->epochs[c->count++] = *epoch;
 }
 
 void train_curves_add(TrainCurves *c, const EpochRecord *r, const char *output_dir)
 {
-    append(c, (VitroPlotEpoch){.epoch = r->epoch,
-                               .train_loss = r->train_loss,
-                               .val_loss = r->has_val ? r->val_loss : NAN,
-                               .train_accuracy = r->train_acc,
-                               .val_accuracy = r->has_val ? r->val_acc : NAN,
-                               .learning_rate = r->learning_rate});
+    VitroPlotEpoch epoch = {.epoch = r->epoch,
+                            .train_loss = r->train_loss,
+                            .val_loss = r->has_val ? r->val_loss : NAN,
+                            .train_accuracy = r->train_acc,
+                            .val_accuracy = r->has_val ? r->val_acc : NAN,
+                            .learning_rate = r->learning_rate};
+    train_curves_append(c, &epoch);
     char *path = cli_format("%s/curves.png", output_dir);
     VitroImage page = {0};
     if (vitro_plot_curves(&page, c->epochs, c->count) || vitro_image_write_png(path, &page))

@@ -10,6 +10,7 @@ typedef struct TrainCurves {
     int64_t count, room;
 } TrainCurves; /* zeroed at first */
 
+void train_curves_append(TrainCurves *c, const VitroPlotEpoch *epoch);
 /* Adds an epoch and draws `output_dir`/curves.png anew, whole or not at all. A picture is not worth
  * a run: where it cannot be written, a line on stderr says so. */
 void train_curves_add(TrainCurves *c, const EpochRecord *r, const char *output_dir);

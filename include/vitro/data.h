@@ -67,6 +67,12 @@ VITRO_API int vitro_dataset_fixed_size(const VitroDataset *ds);
 VITRO_API int vitro_dataset_channels(const VitroDataset *ds);
 /* A file's path, or "train.bin[17]"; copied to `out` (always terminated). */
 VITRO_API void vitro_dataset_name(const VitroDataset *ds, int64_t i, char *out, size_t out_size);
+/* 32 digits that tell whether two data sets are the same: number of pictures and classes, the
+ * classes' names, the labels; of folders also the pictures' names below the folder, of the others
+ * some pictures' pixels. Where the set lies does not enter. VITRO_E_NOMEM. */
+#define VITRO_FINGERPRINT_BYTES 33
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_fingerprint(const VitroDataset *ds,
+                                                                 char out[VITRO_FINGERPRINT_BYTES]);
 /* Decodes picture i. *out as for vitro_image_read. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_dataset_read(const VitroDataset *ds, int64_t i,
                                                           VitroImage *out);

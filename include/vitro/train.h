@@ -162,6 +162,11 @@ VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_open(VitroTensorboard *
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_scalar(VitroTensorboard *tb,
                                                                 const char *tag, double value,
                                                                 int64_t step);
+/* A run goes on at `step`: readers forget what earlier files of the folder say of that step and of
+ * later ones. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_restart(VitroTensorboard *tb,
+                                                                 int64_t step);
+/* Writes what is pending, whole records, and syncs the file. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_tensorboard_flush(VitroTensorboard *tb);
 VITRO_API VITRO_MUST_CHECK VitroStatus
 vitro_tensorboard_close(VitroTensorboard *tb); /* NULL is fine */

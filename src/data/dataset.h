@@ -21,6 +21,8 @@ typedef struct VitroDatasetOps {
     void (*name)(const VitroDataset *ds, int64_t i, char *out, size_t out_size);
     /* Picture `from` becomes picture `to`, whose place is free. NULL: this source cannot. */
     void (*move)(VitroDataset *ds, int64_t to, int64_t from);
+    /* The part of the name that stays where the set is moved; NULL: pictures have no names. */
+    const char *(*short_name)(const VitroDataset *ds, int64_t i);
     void (*close)(void *self); /* frees `self`, which may be half built; never called with NULL */
 } VitroDatasetOps;
 

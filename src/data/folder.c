@@ -189,6 +189,12 @@ static void folder_name(const VitroDataset *ds, int64_t i, char *out, size_t out
     snprintf(out, out_size, "%s/%s", f->root, (const char *)f->paths.data + f->offset[i]);
 }
 
+static const char *folder_short_name(const VitroDataset *ds, int64_t i)
+{
+    const Folder *f = ds->self;
+    return (const char *)f->paths.data + f->offset[i];
+}
+
 static void folder_close(void *self)
 {
     Folder *f = self;
@@ -204,8 +210,11 @@ static void folder_move(VitroDataset *ds, int64_t to, int64_t from)
     f->offset[to] = f->offset[from];
 }
 
-static const VitroDatasetOps folder_ops = {
-    .read = folder_read, .name = folder_name, .move = folder_move, .close = folder_close};
+static const VitroDatasetOps folder_ops = {.read = folder_read,
+                                           .name = folder_name,
+                                           .short_name = folder_short_name,
+                                           .move = folder_move,
+                                           .close = folder_close};
 
 static VitroStatus add_picture(VitroDataset *ds, const char *dir, const char *name, int32_t label)
 {

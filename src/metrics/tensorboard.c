@@ -31,6 +31,8 @@ enum {
     EVENT_STEP = 2 << 3 | 0,
     EVENT_FILE_VERSION = 3 << 3 | 2,
     EVENT_SUMMARY = 5 << 3 | 2,
+    EVENT_SESSION_LOG = 7 << 3 | 2,
+    SESSION_STATUS = 1 << 3 | 0,
     SUMMARY_VALUE = 1 << 3 | 2,
     VALUE_TAG = 1 << 3 | 2,
     VALUE_SIMPLE = 2 << 3 | 5
@@ -117,6 +119,18 @@ VitroStatus vitro_event_scalar(VitroBuf *out, double wall_time, const char *tag,
     return append_record(out, &event);
 }
 
+VitroStatus vitro_event_restart(VitroBuf *out, double wall_time, int64_t step)
+{
+    enum { START = 1 };
+    Message session = {.len = 0}, event = {.len = 0};
+    put_varint(&session, SESSION_STATUS, START);
+    put_double(&event, EVENT_WALL_TIME, wall_time);
+    if (step != 0)
+        put_varint(&event, EVENT_STEP, (uint64_t)step);
+    put_bytes(&event, EVENT_SESSION_LOG, session.data, session.len);
+    return append_record(out, &event);
+}
+
 /* ---- the file ---------------------------------------------------------------------------------
  */
 
@@ -195,6 +209,11 @@ VitroStatus vitro_tensorboard_scalar(VitroTensorboard *tb, const char *tag, doub
     return vitro_event_scalar(&tb->pending, seconds_since_1970(), tag, value, step);
 }
 
+VitroStatus vitro_tensorboard_restart(VitroTensorboard *tb, int64_t step)
+{
+    return vitro_event_restart(&tb->pending, seconds_since_1970(), step);
+}
+
 VitroStatus vitro_tensorboard_flush(VitroTensorboard *tb)
 {
     size_t done = 0;
@@ -202,7 +221,8 @@ VitroStatus vitro_tensorboard_flush(VitroTensorboard *tb)
         ssize_t n = write(tb->fd, tb->pending.data + done, tb->pending.len - done);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
+        if (n <= 0) {
+            errno = n ? errno : ENOSPC;
             VitroStatus st = vitro_fail_errno("%s: cannot write", tb->path);
             /* Leave whole records only, and all of these for another try. */
             if (ftruncate(tb->fd, tb->size) == 0)
@@ -213,7 +233,11 @@ VitroStatus vitro_tensorboard_flush(VitroTensorboard *tb)
     }
     tb->size += (off_t)done;
     tb->pending.len = 0;
-    return VITRO_OK;
+    int failed;
+    do
+        failed = done ? fdatasync(tb->fd) : 0;
+    while (failed && errno == EINTR);
+    return failed && errno != EINVAL ? vitro_fail_errno("%s: cannot sync", tb->path) : VITRO_OK;
 }
 
 VitroStatus vitro_tensorboard_close(VitroTensorboard *tb)

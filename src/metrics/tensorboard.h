@@ -17,4 +17,7 @@ VitroStatus vitro_event_version(VitroBuf *out, double wall_time);
 VitroStatus vitro_event_scalar(VitroBuf *out, double wall_time, const char *tag, double value,
                                int64_t step);
 
+/* Appends Event{wall_time, step, session_log{status START}}. */
+VitroStatus vitro_event_restart(VitroBuf *out, double wall_time, int64_t step);
+
 #endif

@@ -79,7 +79,9 @@ static VitroStatus read_number(int64_t *out, const VitroCheckpoint *ckpt, Number
 {
     const char *text = vitro_checkpoint_metadata_key(ckpt, numbers[n].name);
     if (!text)
-        return vitro_fail(VITRO_E_FORMAT, "is no training state: it has no %s", numbers[n].name);
+        return n == N_VERSION
+                   ? vitro_fail(VITRO_E_FORMAT, "is no training state")
+                   : vitro_fail(VITRO_E_FORMAT, "the state has no %s", numbers[n].name);
     size_t digits = strspn(text, "0123456789");
     errno = 0;
     long long v = strtoll(text, NULL, 10);

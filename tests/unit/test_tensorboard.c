@@ -50,6 +50,23 @@ static void test_records(void **state)
     vitro_buf_deinit(&golden);
 }
 
+/* The event that makes TensorBoard forget what comes at this step and later in earlier files:
+ * wall_time, step 300, session_log {status START}; the frame is the one that is tested above. */
+static void test_restart(void **state)
+{
+    (void)state;
+    static const uint8_t expected[] = {0x09, 0,    0,    0,    0,    0,    0,
+                                       0xf8, 0x3f, /* 1.5 */
+                                       0x10, 0xac, 0x02, 0x3a, 0x02, 0x08, 0x01};
+    VitroBuf b;
+    vitro_buf_init(&b, 1 << 10);
+    assert_int_equal(vitro_event_restart(&b, 1.5, 300), VITRO_OK);
+    assert_int_equal(b.len, 12 + sizeof(expected) + 4);
+    assert_int_equal(b.data[0], sizeof(expected));
+    assert_memory_equal(b.data + 12, expected, sizeof(expected));
+    vitro_buf_deinit(&b);
+}
+
 static void test_tag_limit(void **state)
 {
     (void)state;
@@ -114,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crc32c), cmocka_unit_test(test_records),
-        cmocka_unit_test(test_tag_limit), cmocka_unit_test(test_file)};
+        cmocka_unit_test(test_restart), cmocka_unit_test(test_tag_limit),
+        cmocka_unit_test(test_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
