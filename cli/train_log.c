@@ -33,7 +33,9 @@ static int open_jsonl(TrainLog *log, const char *path, int flags)
     struct stat info;
     log->jsonl_path = path;
     log->mark = beginning;
-    log->jsonl = open(path, flags | O_CREAT | O_CLOEXEC, 0666);
+    do
+        log->jsonl = open(path, flags | O_CREAT | O_CLOEXEC, 0666);
+    while (log->jsonl < 0 && errno == EINTR);
     if (log->jsonl < 0 || fstat(log->jsonl, &info))
         return fail_jsonl(log, errno);
     log->regular = S_ISREG(info.st_mode);

@@ -164,7 +164,9 @@ static VitroStatus create_file(VitroTensorboard *tb, const char *dir, double now
         vitro_free(name);
         if (!tb->path)
             return VITRO_NOMEM;
-        tb->fd = open(tb->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        do
+            tb->fd = open(tb->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        while (tb->fd < 0 && errno == EINTR);
         if (tb->fd >= 0)
             return VITRO_OK;
         if (errno != EEXIST)
