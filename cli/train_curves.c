@@ -28,6 +28,11 @@ void train_curves_add(TrainCurves *c, const EpochRecord *r, const char *output_d
                             .val_accuracy = r->has_val ? r->val_acc : NAN,
                             .learning_rate = r->learning_rate};
     train_curves_append(c, &epoch);
+    train_curves_draw(c, output_dir);
+}
+
+void train_curves_draw(const TrainCurves *c, const char *output_dir)
+{
     char *path = cli_format("%s/curves.png", output_dir);
     VitroImage page = {0};
     if (vitro_plot_curves(&page, c->epochs, c->count) || vitro_image_write_png(path, &page))

@@ -11,8 +11,10 @@ typedef struct TrainCurves {
 } TrainCurves; /* zeroed at first */
 
 void train_curves_append(TrainCurves *c, const VitroPlotEpoch *epoch);
-/* Adds an epoch and draws `output_dir`/curves.png anew, whole or not at all. A picture is not worth
- * a run: where it cannot be written, a line on stderr says so. */
+/* Draws `output_dir`/curves.png anew, whole or not at all. A picture is not worth a run: where it
+ * cannot be written, a line on stderr says so. */
+void train_curves_draw(const TrainCurves *c, const char *output_dir);
+/* Adds an epoch, and draws. */
 void train_curves_add(TrainCurves *c, const EpochRecord *r, const char *output_dir);
 void train_curves_deinit(TrainCurves *c);
 

@@ -175,16 +175,22 @@ static char *print_epochs(const TrainCurves *c)
 
 static int read_epochs(TrainCurves *c, const char *text)
 {
-    VitroPlotEpoch e;
-    int used;
-    for (; text && *text; text += used) {
-        used = 0;
-        sscanf(text, "%" SCNd64 " %lf %lf %lf %lf %lf%n", &e.epoch, &e.train_loss,
-               &e.train_accuracy, &e.val_loss, &e.val_accuracy, &e.learning_rate, &used);
-        if (!used || e.epoch != c->count)
+    for (int64_t epoch = 0; text && *text; epoch++) {
+        VitroPlotEpoch e;
+        double *const fields[] = {&e.train_loss, &e.train_accuracy, &e.val_loss, &e.val_accuracy,
+                                  &e.learning_rate};
+        char *end;
+        e.epoch = strtoll(text, &end, 10);
+        bool good = end != text && e.epoch == epoch;
+        for (int i = 0; i < ARG_COUNT(fields) && good; i++) {
+            text = end;
+            *fields[i] = strtod(text, &end);
+            good = end != text;
+        }
+        if (!good || *end != '\n')
             return cli_fail("option --resume: the state's %s cannot be read", epochs_key);
         train_curves_append(c, &e);
-        used += text[used] == '\n';
+        text = end + 1;
     }
     return CLI_OK;
 }

@@ -293,8 +293,11 @@ static int run_epoch(TrainRun *run)
 int train_run(TrainRun *run)
 {
     bool any = false;
-    /* Whoever saved the state may have been killed before it came to this. */
+    /* Whoever saved the state may have been killed before it came to this, or had no room for the
+     * picture. */
     prune_models(run);
+    if (run->curves.count)
+        train_curves_draw(&run->curves, run->output_dir);
     if (run->state_path && !run->begins_over)
         states_prune(run->output_dir, vitro_trainer_steps(run->trainer), run->state_path,
                      train_states_kept(run));

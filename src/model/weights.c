@@ -105,6 +105,16 @@ done:
     return st;
 }
 
+/* What a training state holds beside the parameters (train/state.c). */
+static bool is_of_state(const VitroCheckpoint *ckpt, const char *name)
+{
+    static const char *const begin[] = {"momentum_buffer.", "exp_avg.", "exp_avg_sq.", "seal"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof(begin) / sizeof(begin[0]); i++)
+        found |= strncmp(name, begin[i], strlen(begin[i])) == 0;
+    return found && vitro_checkpoint_metadata_key(ckpt, "trainer.version");
+}
+
 static VitroStatus find_unexpected(VitroLoadReport *report, const int64_t *source,
                                    const VitroParams *p, const VitroCheckpoint *ckpt,
                                    const VitroLoadOptions *o)
@@ -123,7 +133,7 @@ static VitroStatus find_unexpected(VitroLoadReport *report, const int64_t *sourc
     VitroStatus st = VITRO_OK;
     for (int64_t k = 0; k < n && st == VITRO_OK; k++) {
         const char *name = vitro_checkpoint_info(ckpt, k)->name;
-        if (!used[k] && !is_skipped(name, o))
+        if (!used[k] && !is_skipped(name, o) && !is_of_state(ckpt, name))
             st = append_name(&report->unexpected, &report->unexpected_count, name);
     }
     vitro_free(used);

@@ -6,7 +6,7 @@ tiny="--data-path flowers --model-name vit_tiny_patch4_32 --img-size 16 --patch-
 go() {
     "$VITRO" train --log-dir log "$@" >out 2>err
     echo "exit $?"
-    grep -v '^memory\|class folders\|^\[' err | hide_numbers
+    grep -v '^memory\|class folders\|^\[' err | sed 's/\(damaged: [^:]*\):.*/\1/' | hide_numbers
 }
 $VITRO train --help | grep -A 3 -e '--save-every\|--keep\|--resume'
 echo "# no state yet, then one in the middle of an epoch, then to the end"
@@ -41,6 +41,10 @@ no --data-path other
 cp "$(find flowers/val -type f | sort | head -n 1)" "$(find other/train -type f | head -n 1).ppm"
 no --data-path other
 mv flowers moved && go --data-path moved --resume $try --output-dir a && mv moved flowers
+echo "# a state is a weight file, too"
+"$VITRO" convert nine.safetensors nine.npz
+"$VITRO" predict --weights nine.safetensors --json a.ppm >state.json
+"$VITRO" predict --weights b/model-2.pth --json a.ppm | cmp - state.json && echo same
 echo "# files that are no states, damaged ones, and none that is whole"
 no --resume model.pth
 no --resume none.safetensors
