@@ -3,10 +3,34 @@
 
 #include "states.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- numbers of a note ------------------------------------------------------------------------
+ */
+
+/* The next number of *text, which moves behind it. */
+static bool take_int(const char **text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(*text, &end, 10);
+    bool good = end != *text && !errno;
+    *text = end;
+    return good;
+}
+
+static bool take_real(const char **text, double *out)
+{
+    char *end;
+    *out = strtod(*text, &end);
+    bool good = end != *text;
+    *text = end;
+    return good;
+}
 
 /* ---- settings ---------------------------------------------------------------------------------
  */
@@ -107,7 +131,9 @@ static int check_set(const VitroTrainState *s, int split, const VitroDataset *ds
     if (same)
         return CLI_OK;
     int64_t images = -1, classes = -1;
-    sscanf(then, "%*s %" SCNd64 " %" SCNd64, &images, &classes);
+    const char *counts = then + strcspn(then, " ");
+    if (!take_int(&counts, &images) || !take_int(&counts, &classes))
+        return cli_fail("option --resume: the state's %s cannot be read", splits[split].key);
     int64_t found = vitro_dataset_count(ds), found_classes = vitro_dataset_class_count(ds);
     if (images != found || classes != found_classes)
         return cli_fail("option --data-path: found %" PRId64 " %s images of %" PRId64
@@ -177,20 +203,14 @@ static int read_epochs(TrainCurves *c, const char *text)
 {
     for (int64_t epoch = 0; text && *text; epoch++) {
         VitroPlotEpoch e;
-        double *const fields[] = {&e.train_loss, &e.train_accuracy, &e.val_loss, &e.val_accuracy,
-                                  &e.learning_rate};
-        char *end;
-        e.epoch = strtoll(text, &end, 10);
-        bool good = end != text && e.epoch == epoch;
-        for (int i = 0; i < ARG_COUNT(fields) && good; i++) {
-            text = end;
-            *fields[i] = strtod(text, &end);
-            good = end != text;
-        }
-        if (!good || *end != '\n')
+        bool good = take_int(&text, &e.epoch) && e.epoch == epoch &&
+                    take_real(&text, &e.train_loss) && take_real(&text, &e.train_accuracy) &&
+                    take_real(&text, &e.val_loss) && take_real(&text, &e.val_accuracy) &&
+                    take_real(&text, &e.learning_rate);
+        if (!good || *text != '\n')
             return cli_fail("option --resume: the state's %s cannot be read", epochs_key);
         train_curves_append(c, &e);
-        text = end + 1;
+        text++;
     }
     return CLI_OK;
 }
@@ -259,8 +279,8 @@ int train_state_load(TrainRun *run, const VitroTrainState *s)
     const char *text = vitro_train_state_note(s, sums_key);
     if (vitro_trainer_load_state(run->trainer, s))
         return cli_fail_lib();
-    if (!text || sscanf(text, "%lf %" SCNd64 " %" SCNd64 " %" SCNd64, &sums->loss, &sums->batches,
-                        &sums->correct, &sums->images) != 4)
+    if (!text || !take_real(&text, &sums->loss) || !take_int(&text, &sums->batches) ||
+        !take_int(&text, &sums->correct) || !take_int(&text, &sums->images))
         return cli_fail("option --resume: the state's %s cannot be read", sums_key);
     note_place(run);
     return read_epochs(&run->curves, vitro_train_state_note(s, epochs_key));
@@ -269,5 +289,9 @@ int train_state_load(TrainRun *run, const VitroTrainState *s)
 bool train_state_mark(TrainLogMark *mark, const VitroTrainState *s)
 {
     const char *text = vitro_train_state_note(s, mark_key);
-    return text && sscanf(text, "%" SCNd64 " %" SCNx64, &mark->bytes, &mark->sum) == 2;
+    if (!text || !take_int(&text, &mark->bytes) || *text != ' ')
+        return false;
+    char *end;
+    mark->sum = strtoull(text + 1, &end, 16);
+    return !*end;
 }

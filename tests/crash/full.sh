@@ -3,8 +3,11 @@
 # full.sh VITRO MAKE_FIXTURES: what writes a file meets a limit of its size, a full disk (a small
 # tmpfs, where one can be mounted), a folder that is read-only or gone. Each is told in one line,
 # the old file stays, nothing is left beside it, and a run goes on afterwards.
+# shellcheck disable=SC2034 # lib.sh uses them
 VITRO=$1 MAKE_FIXTURES=$2
+# shellcheck disable=SC2034
 EPOCHS=2
+# shellcheck source=tests/crash/lib.sh
 . "$(dirname "$0")/lib.sh"
 failures=0
 fail() {
@@ -67,6 +70,7 @@ if [ "$(id -u)" -eq 0 ]; then
     (run found --max-steps 5) || fail "the first steps: $(cat found.err)"
     mv found full && mkdir found
     if mount -t tmpfs -o size=$(($(du -sk full | cut -f1) + 60))k vitro-test found 2>/dev/null; then
+        # shellcheck disable=SC2154
         trap 'umount found 2>/dev/null; rm -rf "$room"' EXIT
         cp full/* found/
         (run found)
@@ -98,6 +102,7 @@ fi
 
 # The folder goes away under a run.
 forget
+# shellcheck disable=SC2034
 EPOCHS=100000
 (run found) &
 process=$!

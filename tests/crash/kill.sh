@@ -3,7 +3,9 @@
 # kill.sh VITRO MAKE_FIXTURES [N]: kills training runs at N random moments (10), each time goes on
 # with --resume latest, with another number of threads and workers, and holds what is left in the
 # end against a run that was not interrupted, byte for byte. SEED=n chooses other moments.
+# shellcheck disable=SC2034 # lib.sh uses them
 VITRO=$1 MAKE_FIXTURES=$2 wanted=${3:-10}
+# shellcheck source=tests/crash/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 began=$(date +%s%N)

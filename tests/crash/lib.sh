@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
 # What the crash tests share: sourced with $VITRO and $MAKE_FIXTURES set. A run is a few epochs of a
 # tiny model on generated pictures with everything on that draws numbers or keeps a state.
 set -u

@@ -3,8 +3,11 @@
 # signal.sh VITRO MAKE_FIXTURES [N]: ends training runs by SIGINT and SIGTERM at N random moments (8):
 # the step is finished, the state saved, the status 130 or 143; what goes on ends in the same bytes.
 # Then two signals at once, which end a run without more ado.
+# shellcheck disable=SC2034 # lib.sh uses them
 VITRO=$1 MAKE_FIXTURES=$2 wanted=${3:-8}
+# shellcheck disable=SC2034
 EPOCHS=6
+# shellcheck source=tests/crash/lib.sh
 . "$(dirname "$0")/lib.sh"
 failures=0
 fail() {
@@ -51,6 +54,7 @@ same "after $stops stops" || failures=$((failures + 1))
 
 # Both signals wait while the process is stopped, and come together.
 forget
+# shellcheck disable=SC2034
 EPOCHS=100000
 (run found) &
 process=$!

@@ -3,14 +3,18 @@
 # sweep.sh VITRO MAKE_FIXTURES FAULT.so [STRIDE]: every STRIDE-th call (211) of a training run that
 # changes a file is the last one before a kill, or finds the disk full, or fails; then the run goes
 # on and must leave what an undisturbed one leaves. STRIDE 1 tries them all.
+# shellcheck disable=SC2034 # lib.sh uses them
 VITRO=$1 MAKE_FIXTURES=$2 fault=$3 stride=${4:-211}
+# shellcheck disable=SC2034
 EPOCHS=2 SAVE_EVERY=3
+# shellcheck source=tests/crash/lib.sh
 . "$(dirname "$0")/lib.sh"
 if ! LD_PRELOAD="$fault" "$VITRO" --version >/dev/null 2>&1; then
     echo "this build cannot be run with a preloaded library (a sanitizer)"
     exit 77
 fi
 
+# shellcheck disable=SC2034
 FAULT_COUNT=$PWD/count preload=$fault
 export FAULT_COUNT
 (run whole) || { cat whole.err; exit 1; }

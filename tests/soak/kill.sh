@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# tests/soak/kill.sh [N]: N kills at random moments (200), and a kill, a full disk, an I/O error, an
-# interruption and a short write at every single call that changes a file; minutes. Needs the
-# release build.
+# tests/soak/kill.sh [N [STRIDE]]: N kills at random moments (200); then at every STRIDE-th call (7)
+# that changes a file a kill, a full disk, an I/O error, an interruption and short writes. Minutes; 1
+# tries every single call, which takes an hour. Needs the release build.
 cd "$(dirname "$0")/../.." || exit 1
-build=${BUILD:-build/release}
-tests/crash/kill.sh "$PWD/$build/vitro" "$PWD/$build/tests/make_fixtures" "${1:-200}" &&
-    tests/crash/sweep.sh "$PWD/$build/vitro" "$PWD/$build/tests/make_fixtures" \
-        "$PWD/$build/tests/libfault.so" 1
+build=$PWD/${BUILD:-build/release}
+tests/crash/kill.sh "$build/vitro" "$build/tests/make_fixtures" "${1:-200}" &&
+    tests/crash/sweep.sh "$build/vitro" "$build/tests/make_fixtures" "$build/tests/libfault.so" \
+        "${2:-7}"
