@@ -179,14 +179,20 @@ static VitroStatus open_temp(VitroReplace *r)
             close(fd);
             continue;
         }
-        if (locked && is_ours(fd) && ftruncate(fd, 0) == 0) {
-            r->fd = fd;
-            return VITRO_OK;
+        VitroStatus st = VITRO_OK;
+        if (!locked) {
+            st = vitro_fail(VITRO_E_IO, "%s: is being written by another program", r->path);
+        } else if (!is_ours(fd)) {
+            st = vitro_fail(VITRO_E_IO, "%s: is in the way and cannot be used", r->temp_path);
+        } else if (ftruncate(fd, 0) != 0) {
+            st = vitro_fail_errno("%s: cannot create", r->path);
+            unlink(r->temp_path);
         }
-        close(fd);
-        if (!locked)
-            return vitro_fail(VITRO_E_IO, "%s: is being written by another program", r->path);
-        return vitro_fail(VITRO_E_IO, "%s: is in the way and cannot be used", r->temp_path);
+        if (st != VITRO_OK)
+            close(fd);
+        else
+            r->fd = fd;
+        return st;
     }
 }
 

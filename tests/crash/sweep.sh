@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # sweep.sh VITRO MAKE_FIXTURES FAULT.so [STRIDE]: every STRIDE-th call (211) of a training run that
 # changes a file is the last one before a kill, or finds the disk full, or fails; then the run goes
-# on and must leave what an undisturbed one leaves. STRIDE 1 tries them all.
+# on and must leave what an undisturbed one leaves. STRIDE 1 tries them all; KINDS names some faults.
 # shellcheck disable=SC2034 # lib.sh uses them
 VITRO=$1 MAKE_FIXTURES=$2 fault=$3 stride=${4:-211}
 # shellcheck disable=SC2034
@@ -36,7 +36,7 @@ told() {
     fi
 }
 
-for kind in kill enospc eio eintr short; do
+for kind in ${KINDS:-kill enospc eio eintr short}; do
     n=1
     while [ "$n" -le "$count" ]; do
         forget
