@@ -259,7 +259,8 @@ VITRO_API VitroPosEmbedRule vitro_pos_embed_rule_of(const VitroCheckpoint *ckpt)
  * the file (vitro_config_from_checkpoint) and becomes the model's. `note` (may be NULL; at least
  * 256 bytes) receives one line that says what was done, or "". After a failure nothing has changed.
  * Errors: VITRO_E_ARG (sizes no model can have), _SHAPE (the tensors are not those of *cfg),
- * _UNSUPPORTED (patches of over 256 pixels to others), _NOMEM, and vitro_checkpoint_read_f32's. */
+ * _UNSUPPORTED (patches of over 256 pixels to others, or with patch_pre_norm), _NOMEM, and
+ * vitro_checkpoint_read_f32's. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_checkpoint_set_size(VitroCheckpoint *ckpt,
                                                                  VitroConfig *cfg, int height,
                                                                  int width, int patch_size,

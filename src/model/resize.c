@@ -95,6 +95,9 @@ static VitroStatus change_patch_embed(Change *c, const VitroCheckpoint *ckpt,
                           "patch_embed.proj.weight is not [%" PRId64 ",%" PRId64 ",%" PRId64
                           ",%" PRId64 "]",
                           D, C, from, from);
+    if (cfg->patch_pre_norm)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "patches that are normalised before the embedding "
+                                               "cannot be resized");
     if (to > VITRO_RESAMPLE_MAX_PATCH || from > VITRO_RESAMPLE_MAX_PATCH)
         return vitro_fail(VITRO_E_UNSUPPORTED,
                           "patches of %" PRId64 " pixels cannot be resized to %" PRId64

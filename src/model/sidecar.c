@@ -93,9 +93,13 @@ static VitroStatus take_act(VitroCard *card, json_t *object, const char *key)
     static const struct {
         const char *name;
         VitroAct act;
-    } acts[] = {{"gelu", VITRO_ACT_GELU},           {"gelu_python", VITRO_ACT_GELU},
-                {"gelu_new", VITRO_ACT_GELU_TANH},  {"gelu_fast", VITRO_ACT_GELU_TANH},
-                {"gelu_tanh", VITRO_ACT_GELU_TANH}, {"gelu_pytorch_tanh", VITRO_ACT_GELU_TANH}};
+    } acts[] = {{"gelu", VITRO_ACT_GELU},
+                {"gelu_python", VITRO_ACT_GELU},
+                {"gelu_new", VITRO_ACT_GELU_TANH},
+                {"gelu_fast", VITRO_ACT_GELU_TANH},
+                {"gelu_tanh", VITRO_ACT_GELU_TANH},
+                {"gelu_pytorch_tanh", VITRO_ACT_GELU_TANH},
+                {"quick_gelu", VITRO_ACT_GELU_QUICK}};
     json_t *value = json_object_get(object, key);
     const char *name = json_string_value(value);
     if (!value)
@@ -109,7 +113,8 @@ static VitroStatus take_act(VitroCard *card, json_t *object, const char *key)
     if (!name)
         return vitro_fail(VITRO_E_FORMAT, "\"%s\" is not a string", key);
     return vitro_fail(VITRO_E_UNSUPPORTED,
-                      "\"%s\" is \"%.40s\": gelu is supported, exact or by tanh", key, name);
+                      "\"%s\" is \"%.40s\": gelu, exact or by tanh, and quick_gelu are supported",
+                      key, name);
 }
 
 /* One number for all channels, or one each. Absent: `fallback` for each. */
@@ -368,7 +373,8 @@ static VitroStatus read_input_size(VitroCard *card, json_t *object, int *height,
 /* What no tensor shows and the preset of that name says. */
 static void take_preset(VitroCard *card, const char *name)
 {
-    const uint32_t hidden = VITRO_CFG_NUM_HEADS | VITRO_CFG_NORM_EPS | VITRO_CFG_ACT;
+    const uint32_t hidden = VITRO_CFG_NUM_HEADS | VITRO_CFG_NORM_EPS | VITRO_CFG_ACT |
+                            VITRO_CFG_GLOBAL_POOL | VITRO_CFG_POOL_INCLUDE_PREFIX;
     for (int i = 0; name && i < vitro_preset_count(); i++) {
         VitroConfig preset;
         if (strcmp(vitro_preset_name(i), name) == 0 &&
@@ -377,6 +383,47 @@ static void take_preset(VitroCard *card, const char *name)
             card->config_known |= hidden;
         }
     }
+}
+
+static VitroStatus take_pooling(VitroCard *card, json_t *object)
+{
+    static const char *const names[] = {"token", "avg", "map"}; /* VitroPooling */
+    int pool = VITRO_POOL_TOKEN;
+    bool has;
+    VITRO_TRY(vitro_json_name(object, "global_pool", names, COUNT(names), &pool, &has));
+    if (has) {
+        card->config.global_pool = (VitroPooling)pool;
+        card->config_known |= VITRO_CFG_GLOBAL_POOL;
+    }
+    return VITRO_OK;
+}
+
+/* The switches of timm's constructor; `negated`: our field says the opposite. */
+static VitroStatus take_switches(VitroCard *card, json_t *args)
+{
+    VitroConfig *c = &card->config;
+    const struct {
+        const char *key;
+        bool *field, negated;
+        uint32_t bit;
+    } all[] = {
+        {"qkv_bias", &c->qkv_bias, false, VITRO_CFG_QKV_BIAS},
+        {"class_token", &c->no_class_token, true, VITRO_CFG_CLASS_TOKEN},
+        {"no_embed_class", &c->no_embed_class, false, VITRO_CFG_NO_EMBED_CLASS},
+        {"pool_include_prefix", &c->pool_include_prefix, false, VITRO_CFG_POOL_INCLUDE_PREFIX},
+        {"pre_norm", &c->pre_norm, false, VITRO_CFG_PRE_NORM},
+        {"final_norm", &c->no_final_norm, true, VITRO_CFG_FINAL_NORM},
+        {"fc_norm", &c->fc_norm, false, VITRO_CFG_FC_NORM},
+        {"qk_norm", &c->qk_norm, false, VITRO_CFG_QK_NORM},
+        {"proj_bias", &c->no_proj_bias, true, VITRO_CFG_PROJ_BIAS}};
+    for (int i = 0; i < COUNT(all); i++) {
+        bool value = false, has;
+        VITRO_TRY(vitro_json_bool(args, all[i].key, &value, &has));
+        if (has)
+            *all[i].field = value != all[i].negated;
+        card->config_known |= has ? all[i].bit : 0;
+    }
+    return VITRO_OK;
 }
 
 /* The constructor's arguments that differ from the architecture's own: object[key]. */
@@ -394,7 +441,10 @@ static VitroStatus read_model_args(VitroCard *card, json_t *object, const char *
     VITRO_TRY(take_int(card, args, "depth", 1, &c->depth, VITRO_CFG_DEPTH));
     VITRO_TRY(take_int(card, args, "num_heads", 1, &c->num_heads, VITRO_CFG_NUM_HEADS));
     VITRO_TRY(take_real(card, args, "mlp_ratio", &c->mlp_ratio, VITRO_CFG_MLP_RATIO));
-    VITRO_TRY(take_bool(card, args, "qkv_bias", &c->qkv_bias, VITRO_CFG_QKV_BIAS));
+    VITRO_TRY(take_int(card, args, "reg_tokens", 0, &c->reg_tokens, VITRO_CFG_REG_TOKENS));
+    VITRO_TRY(take_real(card, args, "init_values", &c->init_values, VITRO_CFG_INIT_VALUES));
+    VITRO_TRY(take_pooling(card, args));
+    VITRO_TRY(take_switches(card, args));
     return take_act(card, args, "act_layer");
 }
 
@@ -434,6 +484,7 @@ static VitroStatus read_timm(VitroCard *card, json_t *root)
     VITRO_TRY(read_input_size(card, cfg, &height, &width));
     VITRO_TRY(take_int(card, json_object_get(root, "num_classes") ? root : cfg, "num_classes", 0,
                        &c->num_classes, VITRO_CFG_NUM_CLASSES));
+    VITRO_TRY(take_pooling(card, root));
     VITRO_TRY(read_model_args(card, root, "model_args"));
     if (card->config_known & VITRO_CFG_IMG_SIZE) { /* input_size may be the architecture's */
         height = c->img_height;

@@ -233,6 +233,22 @@ static void fields_are_understood(void **state)
     assert_true(card.transform.std[0] == 0.25f);
     assert_int_equal(card.class_count, 1);
     vitro_card_deinit(&card);
+    ok(read_beside(
+        &card,
+        "{\"architecture\": \"x\", \"global_pool\": \"avg\", \"model_args\": "
+        "{\"class_token\": false, \"reg_tokens\": 4, \"init_values\": 1e-5, "
+        "\"no_embed_class\": true, \"act_layer\": \"quick_gelu\", \"final_norm\": true}}",
+        NULL));
+    assert_int_equal(card.config.global_pool, VITRO_POOL_AVG);
+    assert_true(card.config.no_class_token && card.config.no_embed_class);
+    assert_false(card.config.no_final_norm);
+    assert_int_equal(card.config.reg_tokens, 4);
+    assert_int_equal(card.config.act, VITRO_ACT_GELU_QUICK);
+    assert_int_equal(card.config_known, VITRO_CFG_GLOBAL_POOL | VITRO_CFG_CLASS_TOKEN |
+                                            VITRO_CFG_REG_TOKENS | VITRO_CFG_INIT_VALUES |
+                                            VITRO_CFG_NO_EMBED_CLASS | VITRO_CFG_ACT |
+                                            VITRO_CFG_FINAL_NORM);
+    vitro_card_deinit(&card);
     /* not our concern */
     ok(read_beside(&card, "{\"model_type\": \"bert\", \"hidden_size\": \"?\"}", "{\"size\": -1}"));
     assert_null(card.source);
@@ -301,6 +317,8 @@ static void bad_files_are_refused(void **state)
         {TIMM("\"label_names\": [\"a\", 1]"), NULL, "class 1"},
         {TIMM("\"num_classes\": 1, \"label_names\": [\"a\", \"b\"]"), NULL, "num_classes is 1"},
         {"{\"architecture\": \"x\", \"model_args\": []}", NULL, "model_args"},
+        {"{\"architecture\": \"x\", \"global_pool\": \"avgmax\"}", NULL, "global_pool"},
+        {"{\"architecture\": \"x\", \"model_args\": {\"class_token\": 0}}", NULL, "class_token"},
         {"{\"architecture\": \"x\", \"model_args\": {\"depth\": -1}}", NULL, "depth"},
         {"{\"architecture\": \"x\", \"model_args\": {\"act_layer\": \"silu\"}}", NULL, "silu"},
     };
