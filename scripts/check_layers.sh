@@ -37,10 +37,13 @@ library curl/curl.h         src/data/http
 library archive.h           src/data/unpack
 library archive_entry.h     src/data/unpack
 library cuda_runtime.h      src/backend/cuda/
+library cuda_runtime_api.h  src/backend/cuda/
+library cuda_bf16.h         src/backend/cuda/
+library cublasLt.h          src/backend/cuda/
 RULES
 )
 
-find $(ls -d src cli examples 2>/dev/null) -name '*.[ch]' -o -name '*.cu' | sort | xargs awk -v rules="$rules" '
+find $(ls -d src cli examples 2>/dev/null) -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | sort | xargs awk -v rules="$rules" '
 BEGIN {
     count = split(rules, line, "\n")
     for (i = 1; i <= count; i++) {

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 sources=$(find src include cli tests examples bench fuzz \
-    -name '*.[ch]' -o -name '*.cu' -o -name '*.inc' 2>/dev/null | sort)
+    -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' 2>/dev/null | sort)
 # shellcheck disable=SC2086  # a list; no file of ours has a blank in its name
 awk '
 # The line without comments and without the insides of strings.

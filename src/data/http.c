@@ -58,7 +58,7 @@ bool vitro_http_parse_range(const char *text, int64_t *first, int64_t *last, int
 
 #if VITRO_HAVE_CURL
 
-#include "data/late.h"
+#include "base/late.h"
 
 #include <curl/curl.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
 
 #if VITRO_HAVE_ARCHIVE
 
-#include "data/late.h"
+#include "base/late.h"
 
 #include <archive.h>
 #include <archive_entry.h>

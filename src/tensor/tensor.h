@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* VitroTensor: a by-value view of contiguous elements. It owns nothing: the memory is an arena's or
- * the caller's. The first dimension varies slowest, as in the paper and in PyTorch. */
+ * the caller's. The first dimension varies slowest, as in the paper and in PyTorch. (CUDA sources
+ * read this, as C++.) */
 #ifndef VITRO_TENSOR_TENSOR_H
 #define VITRO_TENSOR_TENSOR_H
 
@@ -22,21 +23,25 @@ typedef struct VitroTensor {
 VitroTensor vitro_tensor(void *data, VitroDtype dtype, int rank, const int64_t *dim);
 static inline VitroTensor vitro_tensor1(void *data, VitroDtype dtype, int64_t d0)
 {
-    return vitro_tensor(data, dtype, 1, (const int64_t[]){d0});
+    const int64_t dim[] = {d0};
+    return vitro_tensor(data, dtype, 1, dim);
 }
 static inline VitroTensor vitro_tensor2(void *data, VitroDtype dtype, int64_t d0, int64_t d1)
 {
-    return vitro_tensor(data, dtype, 2, (const int64_t[]){d0, d1});
+    const int64_t dim[] = {d0, d1};
+    return vitro_tensor(data, dtype, 2, dim);
 }
 static inline VitroTensor vitro_tensor3(void *data, VitroDtype dtype, int64_t d0, int64_t d1,
                                         int64_t d2)
 {
-    return vitro_tensor(data, dtype, 3, (const int64_t[]){d0, d1, d2});
+    const int64_t dim[] = {d0, d1, d2};
+    return vitro_tensor(data, dtype, 3, dim);
 }
 static inline VitroTensor vitro_tensor4(void *data, VitroDtype dtype, int64_t d0, int64_t d1,
                                         int64_t d2, int64_t d3)
 {
-    return vitro_tensor(data, dtype, 4, (const int64_t[]){d0, d1, d2, d3});
+    const int64_t dim[] = {d0, d1, d2, d3};
+    return vitro_tensor(data, dtype, 4, dim);
 }
 
 int64_t vitro_tensor_count(const VitroTensor *t); /* elements; 0 for VITRO_NO_TENSOR */

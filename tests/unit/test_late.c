@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <zlib.h>
 
-#include "data/late.h"
+#include "base/late.h"
 
 /* libz is in every build, so it is here. */
 #define FUNCTIONS(F) F(zlibVersion) F(crc32)
@@ -64,5 +64,5 @@ int main(void)
         cmocka_unit_test(absent),
         cmocka_unit_test(too_old),
     };
-    return cmocka_run_group_tests_name("data/late", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("base/late", tests, NULL, NULL);
 }

@@ -11,8 +11,8 @@
  *     static VitroLate late = {.file = "libcurl.so.4", .names = names, .count = ..., .table =
  * &lib}; VITRO_TRY(vitro_late_load(&late)); lib.curl_easy_init();
  */
-#ifndef VITRO_DATA_LATE_H
-#define VITRO_DATA_LATE_H
+#ifndef VITRO_BASE_LATE_H
+#define VITRO_BASE_LATE_H
 
 #include "base/status.h"
 

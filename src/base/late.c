@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "data/late.h"
+#include "base/late.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
