@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const bench_precision_names[] = {"fp32", "bf16", "int8", NULL};
+const char *const bench_precision_names[] = {"fp32", "bf16", "int8", "tf32", NULL};
 
 /* ---- series ------------------------------------------------------------------------------------
  */

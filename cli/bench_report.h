@@ -37,8 +37,8 @@ typedef struct BenchResult {
     int operator_count;
 } BenchResult;
 
-#define BENCH_PRECISIONS 3
-extern const char *const bench_precision_names[]; /* fp32 bf16 int8, ends with NULL */
+#define BENCH_PRECISIONS 4
+extern const char *const bench_precision_names[]; /* fp32 bf16 int8 tf32, ends with NULL */
 
 typedef struct BenchReport {
     char device[512]; /* "cpu: ...; cpu: ...": all that were opened */

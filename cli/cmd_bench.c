@@ -19,7 +19,7 @@ typedef struct BenchArgs {
 } BenchArgs;
 
 /* As bench_precision_names. */
-enum { FP32, BF16, INT8 };
+enum { FP32, BF16, INT8, TF32 };
 static const struct {
     CliPrecision option;
     VitroPrecision peak; /* whose loops tell what could be had */
@@ -27,6 +27,7 @@ static const struct {
     [FP32] = {CLI_FP32, VITRO_FP32},
     [BF16] = {CLI_BF16, VITRO_PRECISION_BF16},
     [INT8] = {CLI_INT8, VITRO_PRECISION_INT8},
+    [TF32] = {CLI_TF32, VITRO_PRECISION_TF32},
 };
 
 #define ROW(name_, type_, field_, ...)                                                             \
@@ -333,8 +334,8 @@ static int check_args(const BenchArgs *a)
                          a->train ? "has no meaning with --freeze-layers true" : "needs --train");
     for (int i = 0; i < a->precisions.count; i++)
         if (a->train && a->precisions.value[i] == INT8)
-            return cli_usage("option --precision: int8 is for prediction, --train takes fp32 and "
-                             "bf16");
+            return cli_usage("option --precision: int8 is for prediction, --train takes fp32, "
+                             "bf16 and tf32");
     return CLI_OK;
 }
 

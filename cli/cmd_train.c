@@ -174,8 +174,8 @@ static int check_contradictions(const Session *s)
                          "keeps nothing of the blocks",
                          args_given(&s->args, "freeze-layers") ? "" : " (as --weights implies)");
     if (s->device_args.precision == CLI_INT8)
-        return cli_usage("option --precision: int8 is for prediction, train takes fp32, bf16 "
-                         "and fp64");
+        return cli_usage("option --precision: int8 is for prediction, train takes fp32, bf16, "
+                         "tf32 and fp64");
     if (!is_set(a->data_path) || !is_set(a->output_dir))
         return cli_usage("option --%s: found an empty path",
                          is_set(a->data_path) ? "output-dir" : "data-path");

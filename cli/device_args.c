@@ -11,7 +11,7 @@
         .name = name_, .type = type_, .at = offsetof(DeviceArgs, field_), __VA_ARGS__              \
     }
 
-const char *const cli_precision_names[] = {"fp32", "fp64", "bf16", "int8", NULL};
+const char *const cli_precision_names[] = {"fp32", "fp64", "bf16", "int8", "tf32", NULL};
 static const char *const backend_names[] = {"auto", "cpu", "ref", NULL};
 
 static const ArgOption device_options[] = {
@@ -24,7 +24,8 @@ static const ArgOption device_options[] = {
     ROW("seed", ARG_INT64, seed, .def = "0", .min = 0, .max = INFINITY,
         .help = "of everything that is drawn"),
     ROW("precision", ARG_CHOICE, precision, .def = "fp32", .choices = cli_precision_names,
-        .help = "arithmetic of products; int8 does not train, fp64 needs --backend ref"),
+        .help = "arithmetic of products; int8 does not train, fp64 needs --backend ref, tf32 a "
+                "GPU"),
 };
 #define BENCH_ROWS 4 /* the bench takes lists of precisions, with an option of its own */
 
@@ -51,7 +52,8 @@ static bool names_gpu(const char *name)
 static const VitroPrecision precisions[] = {[CLI_FP32] = VITRO_FP32,
                                             [CLI_FP64] = VITRO_FP64,
                                             [CLI_BF16] = VITRO_PRECISION_BF16,
-                                            [CLI_INT8] = VITRO_PRECISION_INT8};
+                                            [CLI_INT8] = VITRO_PRECISION_INT8,
+                                            [CLI_TF32] = VITRO_PRECISION_TF32};
 
 static int open_device(VitroDevice **out, const VitroDeviceOptions *options)
 {

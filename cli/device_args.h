@@ -5,7 +5,7 @@
 
 #include "args.h"
 
-typedef enum CliPrecision { CLI_FP32, CLI_FP64, CLI_BF16, CLI_INT8 } CliPrecision;
+typedef enum CliPrecision { CLI_FP32, CLI_FP64, CLI_BF16, CLI_INT8, CLI_TF32 } CliPrecision;
 extern const char *const cli_precision_names[]; /* ends with NULL */
 
 typedef struct DeviceArgs {

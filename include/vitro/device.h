@@ -20,7 +20,10 @@ typedef enum VitroPrecision {
     /* Inference only: products of bytes, weights scaled by output, activations by token; attention,
      * the patch embedding, pre_logits, the head, and products that sum over fewer than 192 inputs
      * are as in VITRO_PRECISION_BF16. */
-    VITRO_PRECISION_INT8 = 3
+    VITRO_PRECISION_INT8 = 3,
+    /* Back end "cuda" only: as VITRO_FP32, but products round what they multiply to tf32 (10 bits of
+     * fraction), which a GPU has faster units for. */
+    VITRO_PRECISION_TF32 = 4
 } VitroPrecision;
 
 typedef struct VitroDeviceOptions {

@@ -185,7 +185,8 @@ VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src)
 /* Puts the back end's own table back and frees the profile. */
 void vitro_profile_close(VitroDevice *dev);
 
-/* The tables of this build; what registry.c lists. */
+/* The tables of this build; what registry.c lists. "cuda" is there where the build has a toolkit. */
+extern const VitroBackendOps vitro_backend_cuda;
 extern const VitroBackendOps vitro_backend_ref;
 extern const VitroBackendOps vitro_backend_cpu;
 

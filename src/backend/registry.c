@@ -8,16 +8,29 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 #define MAX_THREADS 1024
+
+enum {
+    FP32 = 1 << VITRO_FP32,
+    FP64 = 1 << VITRO_FP64,
+    BF16 = 1 << VITRO_PRECISION_BF16,
+    INT8 = 1 << VITRO_PRECISION_INT8,
+    TF32 = 1 << VITRO_PRECISION_TF32
+};
+static const char *const precision_name[] = {"FP32", "FP64", "bf16", "int8", "tf32"};
 
 /* Best first. */
 static const struct {
     const VitroBackendOps *ops;
-    bool has_fp64, has_narrow;
+    int precisions;
 } backends[] = {
-    {&vitro_backend_cpu, false, true},
-    {&vitro_backend_ref, true, false},
+#if VITRO_HAVE_CUDA
+    {&vitro_backend_cuda, FP32 | TF32 | BF16},
+#endif
+    {&vitro_backend_cpu, FP32 | BF16 | INT8},
+    {&vitro_backend_ref, FP32 | FP64},
 };
 enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
 
@@ -31,19 +44,24 @@ const char *vitro_backend_name(int i)
     return i >= 0 && i < BACKEND_COUNT ? backends[i].ops->name : NULL;
 }
 
+/* Names those of this build that have it. */
+static VitroStatus lacks_precision(const char *name, VitroPrecision precision)
+{
+    char have[64] = "";
+    for (size_t i = 0, at = 0; i < BACKEND_COUNT && at < sizeof have; i++)
+        if (backends[i].precisions & 1 << precision)
+            at += (size_t)snprintf(have + at, sizeof have - at, "%s\"%s\"", at ? " or " : "",
+                                   backends[i].ops->name);
+    return vitro_fail(VITRO_E_UNSUPPORTED, "back end \"%s\" does not compute in %s: that needs %s",
+                      name, precision_name[precision],
+                      *have ? have : "\"cuda\", which this build has not");
+}
+
 static VitroStatus open_one(VitroDevice **out, int i, const VitroDeviceOptions *options)
 {
     const VitroBackendOps *ops = backends[i].ops;
-    if (options->precision == VITRO_FP64 && !backends[i].has_fp64)
-        return vitro_fail(VITRO_E_UNSUPPORTED,
-                          "back end \"%s\" does not compute in FP64: that needs \"ref\"",
-                          ops->name);
-    const bool narrow =
-        options->precision == VITRO_PRECISION_BF16 || options->precision == VITRO_PRECISION_INT8;
-    if (narrow && !backends[i].has_narrow)
-        return vitro_fail(VITRO_E_UNSUPPORTED,
-                          "back end \"%s\" has neither bf16 nor int8: these need \"cpu\"",
-                          ops->name);
+    if (!(backends[i].precisions & 1 << options->precision))
+        return lacks_precision(ops->name, options->precision);
     VitroDevice *dev = vitro_calloc(1, sizeof *dev);
     if (!dev)
         return VITRO_NOMEM;
@@ -62,21 +80,39 @@ static VitroStatus open_one(VitroDevice **out, int i, const VitroDeviceOptions *
     return VITRO_OK;
 }
 
-/* The first back end that can do what is asked. */
+/* The first back end that can do what is asked. A GPU that is here and cannot be used (too old, or
+ * its driver) is told, one that is absent is not. */
 static VitroStatus open_best(VitroDevice **out, const VitroDeviceOptions *options)
 {
     VitroStatus st = VITRO_E_INTERNAL;
     for (int i = 0; i < BACKEND_COUNT; i++) {
         st = open_one(out, i, options);
-        if (st != VITRO_E_UNSUPPORTED)
+        if (st == VITRO_E_BACKEND && i + 1 < BACKEND_COUNT)
+            vitro_log(VITRO_LOG_WARN, "%s: going on with \"%s\"", vitro_last_error(),
+                      backends[i + 1].ops->name);
+        else if (st != VITRO_E_UNSUPPORTED)
             return st;
     }
     return st;
 }
 
+/* "cuda" or "cuda:N": the back end's own GPUs. */
+static bool names_gpu(const char *name)
+{
+    return strncmp(name, "cuda", 4) == 0 && (name[4] == 0 || name[4] == ':');
+}
+
+static bool is_index(const char *text)
+{
+    const size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits <= 4 && !text[digits];
+}
+
 static VitroStatus unknown_name(const char *name)
 {
-    if (strncmp(name, "cuda", 4) == 0 && (name[4] == 0 || name[4] == ':'))
+    if (names_gpu(name) && name[4] && !is_index(name + 5))
+        return vitro_fail(VITRO_E_ARG, "device \"%s\": expected cuda or cuda:N", name);
+    if (names_gpu(name))
         return vitro_fail(VITRO_E_UNSUPPORTED, "device \"%s\": this build has no CUDA back end",
                           name);
     char known[128] = "";
@@ -89,8 +125,8 @@ static VitroStatus unknown_name(const char *name)
 VitroStatus vitro_device_open(VitroDevice **out, const VitroDeviceOptions *options)
 {
     VitroDeviceOptions o = options ? *options : (VitroDeviceOptions){0};
-    if ((int)o.precision < VITRO_FP32 || o.precision > VITRO_PRECISION_INT8)
-        return vitro_fail(VITRO_E_ARG, "precision %d is none of FP32, FP64, BF16, INT8",
+    if ((int)o.precision < VITRO_FP32 || o.precision > VITRO_PRECISION_TF32)
+        return vitro_fail(VITRO_E_ARG, "precision %d is none of FP32, FP64, BF16, INT8, TF32",
                           (int)o.precision);
     if (o.threads < 0 || o.threads > MAX_THREADS)
         return vitro_fail(VITRO_E_ARG, "threads: %d is not in [0, %d]", o.threads, MAX_THREADS);
@@ -99,7 +135,9 @@ VitroStatus vitro_device_open(VitroDevice **out, const VitroDeviceOptions *optio
     if (!o.name)
         return open_best(out, &o);
     for (int i = 0; i < BACKEND_COUNT; i++)
-        if (strcmp(o.name, backends[i].ops->name) == 0)
+        if (strcmp(o.name, backends[i].ops->name) == 0 ||
+            (strcmp("cuda", backends[i].ops->name) == 0 && names_gpu(o.name) && o.name[4] &&
+             is_index(o.name + 5)))
             return open_one(out, i, &o);
     return unknown_name(o.name);
 }

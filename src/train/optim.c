@@ -2,6 +2,7 @@
 #include "train/optim.h"
 
 #include <math.h>
+#include <string.h>
 
 static VitroStatus zeros(VitroTensor *out, VitroDevice *dev, int64_t n)
 {
@@ -35,7 +36,12 @@ VitroStatus vitro_optim_init(VitroOptim *o, VitroDevice *dev, const VitroTrainOp
                              int64_t n)
 {
     *o = (VitroOptim){.dev = dev, .options = *options};
-    VitroStatus st = zeros(&o->m, dev, vitro_optim_has_memory(options) || n < PIECE ? n : PIECE);
+    void *step = NULL;
+    VITRO_TRY(dev->ops->alloc(dev, &step, sizeof(*o->step)));
+    o->step = step;
+    VitroStatus st = dev->ops->upload(dev, o->step, &o->told, sizeof(o->told));
+    if (st == VITRO_OK)
+        st = zeros(&o->m, dev, vitro_optim_has_memory(options) || n < PIECE ? n : PIECE);
     if (st == VITRO_OK && options->optimizer == VITRO_ADAMW)
         st = zeros(&o->v, dev, n);
     if (st != VITRO_OK)
@@ -49,6 +55,8 @@ void vitro_optim_deinit(VitroOptim *o)
         o->dev->ops->free(o->dev, o->m.data);
     if (o->v.data)
         o->dev->ops->free(o->dev, o->v.data);
+    if (o->step)
+        o->dev->ops->free(o->dev, o->step);
     *o = (VitroOptim){0};
 }
 
@@ -71,8 +79,17 @@ VitroOptimStep vitro_optim_numbers(const VitroTrainOptions *options, int64_t t, 
                             .correction2 = 1 - pow(options->beta2, (double)t)};
 }
 
-static VitroStatus sgd_without_memory(VitroOptim *o, VitroTensor param, VitroTensor grad,
-                                      const VitroOptimStep *step)
+/* The numbers of this update into o->step: once, however many parts it has. */
+static VitroStatus tell(VitroOptim *o, double lr, double grad_scale)
+{
+    VitroOptimStep step = vitro_optim_numbers(&o->options, o->updates + 1, lr, grad_scale);
+    if (memcmp(&step, &o->told, sizeof(step)) == 0) /* nothing but doubles: no padding */
+        return VITRO_OK;
+    o->told = step;
+    return o->dev->ops->upload(o->dev, o->step, &o->told, sizeof(o->told));
+}
+
+static VitroStatus sgd_without_memory(VitroOptim *o, VitroTensor param, VitroTensor grad)
 {
     int64_t n = param.dim[0], piece = o->m.dim[0];
     for (int64_t at = 0; at < n; at += piece) {
@@ -80,7 +97,7 @@ static VitroStatus sgd_without_memory(VitroOptim *o, VitroTensor param, VitroTen
         VITRO_TRY(o->dev->ops->zero(o->dev, o->m.data, vitro_tensor_bytes(&o->m)));
         VITRO_TRY(o->dev->ops->sgd(o->dev, vitro_tensor_part(param, at, count),
                                    vitro_tensor_part(grad, at, count),
-                                   vitro_tensor_part(o->m, 0, count), step));
+                                   vitro_tensor_part(o->m, 0, count), o->step));
     }
     return VITRO_OK;
 }
@@ -89,14 +106,14 @@ VitroStatus vitro_optim_update(VitroOptim *o, int64_t first, VitroTensor param, 
                                double lr, double grad_scale)
 {
     const VitroBackendOps *ops = o->dev->ops;
-    VitroOptimStep step = vitro_optim_numbers(&o->options, o->updates + 1, lr, grad_scale);
+    VITRO_TRY(tell(o, lr, grad_scale));
     if (!vitro_optim_has_memory(&o->options))
-        return sgd_without_memory(o, param, grad, &step);
+        return sgd_without_memory(o, param, grad);
     VitroTensor m = vitro_tensor_part(o->m, first, param.dim[0]);
     if (o->options.optimizer == VITRO_SGD)
-        return ops->sgd(o->dev, param, grad, m, &step);
+        return ops->sgd(o->dev, param, grad, m, o->step);
     VitroTensor v = vitro_tensor_part(o->v, first, param.dim[0]);
-    return ops->adamw(o->dev, param, grad, m, v, &step);
+    return ops->adamw(o->dev, param, grad, m, v, o->step);
 }
 
 void vitro_optim_end(VitroOptim *o)

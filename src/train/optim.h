@@ -14,6 +14,8 @@ typedef struct VitroOptim {
                       * piece that is used again and again, as nothing of it is remembered */
     VitroTensor v;   /* [n] AdamW's second moment; absent for SGD */
     int64_t updates; /* so far */
+    VitroOptimStep *step; /* the update's numbers, in device memory, */
+    VitroOptimStep told;  /* and what was last put there */
 } VitroOptim;
 
 /* Whether `m` outlives an update. */

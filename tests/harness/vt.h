@@ -67,6 +67,9 @@ typedef struct VtCase {
 /* Calls `cases` for every back end of the build and, on those that have several code paths, for
  * every CPU mask that makes a difference here. Returns the number of failed cases. */
 int vt_each_device(void (*cases)(VtCase *c));
+/* Whether a back end of this build can be used here: there may be no GPU, and the environment may
+ * ask for other back ends. Prints why not. */
+bool vt_usable(const char *backend);
 
 /* False: the environment asks for other cases. */
 bool vt_begin(VtCase *c, const char *name_fmt, ...) VITRO_PRINTF(2, 3);

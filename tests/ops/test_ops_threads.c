@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "harness/vt.h"
 #include "backend/backend.h"
 #include "base/rng.h"
 
@@ -149,6 +150,8 @@ static void test_number_of_threads(void **state)
     static float one[X_COUNT], more[X_COUNT];
     for (int i = 0; i < vitro_backend_count(); i++) {
         const char *name = vitro_backend_name(i);
+        if (!vt_usable(name))
+            continue;
         result_with(name, 1, one);
         float largest = 0;
         for (int e = 0; e < X_COUNT; e++)
@@ -195,6 +198,8 @@ static void test_several_callers(void **state)
     for (int i = 0; i < vitro_backend_count(); i++) {
         Half h;
         pthread_t thread[CALLERS];
+        if (!vt_usable(vitro_backend_name(i)))
+            continue;
         open_half(&h, vitro_backend_name(i), 2);
         for (int k = 0; k < CALLERS; k++) {
             callers[k] = (Caller){.half = &h, .buffers = make_buffers(h.dev, (uint32_t)k)};

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "harness/vt.h"
 #include "base/alloc.h"
 #include "model/model.h"
 
@@ -253,6 +254,8 @@ int main(void)
     for (int b = -1; b < vitro_backend_count(); b++) {
         bool wide = b < 0; /* float64, which only "ref" offers */
         const char *backend = wide ? "ref" : vitro_backend_name(b);
+        if (!vt_usable(backend))
+            continue;
         for (size_t f = 0; f < FILES && count < MAX; f++, count++) {
             runs[count] = (Run){.file = files[f],
                                 .backend = backend,

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "harness/vt.h"
+
 enum {
     B = 3,
     S = 8,
@@ -233,13 +235,16 @@ static void test_prediction(void **state)
 {
     (void)state;
     for (int i = 0; i < vitro_backend_count(); i++)
-        predict(vitro_backend_name(i));
+        if (vt_usable(vitro_backend_name(i)))
+            predict(vitro_backend_name(i));
 }
 
 static void test_training(void **state)
 {
     (void)state;
     for (int i = 0; i < vitro_backend_count(); i++) {
+        if (!vt_usable(vitro_backend_name(i)))
+            continue;
         train(vitro_backend_name(i), VITRO_SGD, false);
         train(vitro_backend_name(i), VITRO_ADAMW, false);
         train(vitro_backend_name(i), VITRO_SGD, true);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "harness/vt.h"
 #include "backend/backend.h"
 
 static void refused(const char *name, int threads, int precision, VitroStatus status,
@@ -23,8 +24,14 @@ static void refused(const char *name, int threads, int precision, VitroStatus st
 static void test_refusals(void **state)
 {
     (void)state;
-    refused("cuda:0", 0, VITRO_FP32, VITRO_E_UNSUPPORTED, "no CUDA");
-    refused("cuda", 0, VITRO_FP32, VITRO_E_UNSUPPORTED, "no CUDA");
+    /* whether this build has no CUDA, or this machine no GPU */
+    refused("cuda:9999", 0, VITRO_FP32, VITRO_E_UNSUPPORTED, "");
+    refused("cuda:", 0, VITRO_FP32, VITRO_E_ARG, "cuda:N");
+    refused("cuda:x", 0, VITRO_FP32, VITRO_E_ARG, "cuda:N");
+    refused("cuda:00000", 0, VITRO_FP32, VITRO_E_ARG, "cuda:N");
+    refused("cpu", 0, VITRO_PRECISION_TF32, VITRO_E_UNSUPPORTED,
+            "\"cpu\" does not compute in tf32");
+    refused("ref", 0, VITRO_PRECISION_BF16, VITRO_E_UNSUPPORTED, "\"cpu\"");
     refused("tpu", 0, VITRO_FP32, VITRO_E_ARG, "\"tpu\" is unknown");
     refused("", 0, VITRO_FP32, VITRO_E_ARG, "unknown");
     refused("REF", 0, VITRO_FP32, VITRO_E_ARG, "\"ref\"");
@@ -43,8 +50,10 @@ static void test_every_backend_opens_by_name(void **state)
         const char *name = vitro_backend_name(i);
         VitroDevice *dev = NULL;
         VitroDeviceOptions options = {.name = name, .threads = 1};
+        if (!vt_usable(name))
+            continue;
         assert_int_equal(vitro_device_open(&dev, &options), VITRO_OK);
-        assert_string_equal(vitro_device_name(dev), name);
+        assert_int_equal(strncmp(vitro_device_name(dev), name, strlen(name)), 0);
         assert_int_equal(strncmp(vitro_device_describe(dev), name, strlen(name)), 0);
         assert_int_equal(vitro_device_threads(dev), 1);
         assert_int_equal(dev->dtype, VITRO_F32);
@@ -59,7 +68,11 @@ static void test_the_best_is_chosen(void **state)
     (void)state;
     VitroDevice *dev = NULL;
     assert_int_equal(vitro_device_open(&dev, NULL), VITRO_OK);
-    assert_string_equal(vitro_device_name(dev), vitro_backend_name(0));
+    int best = 0;
+    while (!vt_usable(vitro_backend_name(best)))
+        best++;
+    const char *name = vitro_backend_name(best);
+    assert_int_equal(strncmp(vitro_device_name(dev), name, strlen(name)), 0);
     assert_true(vitro_device_threads(dev) >= 1);
     vitro_device_close(dev);
 
@@ -103,7 +116,8 @@ static void test_round_trip(void **state)
 {
     (void)state;
     for (int i = 0; i < vitro_backend_count(); i++)
-        round_trip(vitro_backend_name(i), VITRO_FP32);
+        if (vt_usable(vitro_backend_name(i)))
+            round_trip(vitro_backend_name(i), VITRO_FP32);
     round_trip("ref", VITRO_FP64);
 }
 
