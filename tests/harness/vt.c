@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "tensor/dtype.h"
 
 enum { GUARD = 64 };                              /* bytes; keeps the alignment that alloc gives */
 enum { GUARD_INPUT = 0xFF, GUARD_OUTPUT = 0x7F }; /* 0xFF...: NaN, so that reading it shows */
@@ -29,7 +30,8 @@ static bool asked_for(const char *variable, const char *text)
     return !value || strstr(text, value) != NULL;
 }
 
-static void run_device(void (*cases)(VtCase *), const char *name, unsigned mask, bool reduced)
+static void run_device(void (*cases)(VtCase *), const char *name, VitroPrecision precision,
+                       unsigned mask, bool reduced)
 {
     VtCase *c = calloc(1, sizeof *c);
     VitroDevice *oracle = NULL, *tested = NULL;
@@ -37,7 +39,7 @@ static void run_device(void (*cases)(VtCase *), const char *name, unsigned mask,
     /* The oracle's ops are short: sharing them among threads would cost more than it gives. */
     VitroDeviceOptions exact = {.name = "ref", .threads = 1, .precision = VITRO_FP64};
     if (!c || vitro_device_open(&oracle, &exact) ||
-        vitro_device_open(&tested, &(VitroDeviceOptions){.name = name})) {
+        vitro_device_open(&tested, &(VitroDeviceOptions){.name = name, .precision = precision})) {
         printf("FAIL: device \"%s\" does not open: %s\n", name, vitro_last_error());
         failed_cases++;
     } else {
@@ -69,32 +71,43 @@ bool vt_usable(const char *backend)
     return st == VITRO_OK;
 }
 
-int vt_each_device(void (*cases)(VtCase *c))
+static int each_device(void (*cases)(VtCase *c), VitroPrecision precision)
 {
     failed_cases = 0;
     for (int i = 0; i < vitro_backend_count(); i++) {
         const char *name = vitro_backend_name(i);
         bool is_ref = strcmp(name, "ref") == 0;
-        if (!vt_usable(name))
+        if (!vt_usable(name) || (is_ref && precision != VITRO_FP32))
             continue;
         if (strcmp(name, "cuda") == 0) {
-            run_device(cases, name, ~0u, false);
+            run_device(cases, name, precision, ~0u, false);
             continue;
         }
         if (env("VITRO_CPU_MASK")) {
-            run_device(cases, name, (unsigned)strtoul(env("VITRO_CPU_MASK"), NULL, 0), is_ref);
+            run_device(cases, name, precision, (unsigned)strtoul(env("VITRO_CPU_MASK"), NULL, 0),
+                       is_ref);
             continue;
         }
-        run_device(cases, name, ~0u, is_ref);
+        run_device(cases, name, precision, ~0u, is_ref);
         unsigned all = vitro_cpu_flags() & ~(unsigned)VITRO_CPU_CLMUL; /* no kernel uses it */
         const unsigned least = VITRO_CPU_AVX2 | VITRO_CPU_NEON;        /* of vectors, anywhere */
         if (!is_ref && (all & ~least))
-            run_device(cases, name, least, true);
+            run_device(cases, name, precision, least, true);
         if (!is_ref && all)
-            run_device(cases, name, 0, true);
+            run_device(cases, name, precision, 0, true);
     }
     vitro_cpu_set_mask(~0u);
     return failed_cases;
+}
+
+int vt_each_device(void (*cases)(VtCase *c))
+{
+    return each_device(cases, VITRO_FP32);
+}
+
+int vt_each_bf16_device(void (*cases)(VtCase *c))
+{
+    return each_device(cases, VITRO_PRECISION_BF16);
 }
 
 bool vt_begin(VtCase *c, const char *name_fmt, ...)
@@ -121,7 +134,7 @@ void vt_fail(VtCase *c, const char *fmt, ...)
         printf("FAIL %s on %s\n"
                "  repeat: VITRO_TEST_BACKEND=%s VITRO_CPU_MASK=0x%x VITRO_TEST_SEED=%llu "
                "VITRO_TEST_CASE='%s' %s\n",
-               c->name, c->dev[VT_TESTED]->name, c->dev[VT_TESTED]->name, c->cpu_mask,
+               c->name, c->dev[VT_TESTED]->name, c->dev[VT_TESTED]->ops->name, c->cpu_mask,
                (unsigned long long)c->seed, c->name, program_invocation_name);
     if (!c->quiet)
         printf("  %s\n", text);
@@ -173,12 +186,14 @@ void vt_set(VtCase *c, VtTensor *t, const float *values)
 {
     int64_t n = vitro_tensor_count(&t->t[0]);
     for (int s = 0; s < VT_SIDES; s++) {
-        bool is_double = t->t[s].dtype == VITRO_F64;
+        VitroDtype dtype = t->t[s].dtype;
         if (!t->before[s])
             t->before[s] = need(malloc(vitro_tensor_bytes(&t->t[s]) + 1), "memory");
         for (int64_t i = 0; i < n; i++) {
-            if (is_double)
+            if (dtype == VITRO_F64)
                 ((double *)t->before[s])[i] = values[i];
+            else if (dtype == VITRO_BF16)
+                ((uint16_t *)t->before[s])[i] = vitro_bf16_from_f32(values[i]);
             else
                 ((float *)t->before[s])[i] = values[i];
         }
@@ -195,7 +210,8 @@ VtTensor *vt_make(VtCase *c, const char *name, VtKind kind, VitroDtype dtype, do
     snprintf(t->name, sizeof t->name, "%s", name);
     for (int s = 0; s < VT_SIDES; s++) {
         VitroDevice *dev = c->dev[s];
-        t->t[s] = vitro_tensor(NULL, dtype == VITRO_F32 ? dev->dtype : dtype, rank, dim);
+        bool own = dtype == VITRO_F32 || (dtype == VITRO_BF16 && s == VT_ORACLE);
+        t->t[s] = vitro_tensor(NULL, own ? dev->dtype : dtype, rank, dim);
         vt_ok(c, dev->ops->alloc(dev, &t->block[s], vitro_tensor_bytes(&t->t[s]) + 2 * GUARD));
         t->t[s].data = (uint8_t *)need(t->block[s], "device memory") + GUARD;
         if (kind == VT_OUTPUT)
@@ -208,6 +224,8 @@ VtTensor *vt_make(VtCase *c, const char *name, VtKind kind, VitroDtype dtype, do
     VitroRng rng = vitro_rng(c->seed ^ hash(c->name), VITRO_RNG_INIT, (uint32_t)c->tensor_count, 0);
     for (int64_t i = 0; i < n; i++)
         values[i] = (float)(scale * vitro_rng_normal(&rng));
+    for (int64_t i = 0; i < n && c->dev[VT_TESTED]->precision == VITRO_PRECISION_BF16; i++)
+        values[i] = vitro_f32_from_bf16(vitro_bf16_from_f32(values[i]));
     vt_set(c, t, values);
     free(values);
     return t;
@@ -295,6 +313,8 @@ static double element(const VitroTensor *t, const uint8_t *bytes, int64_t i)
         return ((const double *)bytes)[i];
     case VITRO_I32:
         return ((const int32_t *)bytes)[i];
+    case VITRO_BF16:
+        return vitro_f32_from_bf16(((const uint16_t *)bytes)[i]);
     default:
         return ((const float *)bytes)[i];
     }
@@ -325,7 +345,9 @@ static void compare(VtCase *c, const VtTensor *t, const uint8_t *oracle, const u
         double want = element(&t->t[VT_ORACLE], oracle, i);
         double got = element(&t->t[VT_TESTED], tested, i);
         double error = want == got || (isnan(want) && isnan(got)) ? 0 : fabs(got - want);
-        if (isnan(error))
+        if (t->t[VT_TESTED].dtype == VITRO_BF16)
+            error = fmax(error - fabs(want) * 0x1p-8, 0);
+        if (isnan(got) && !isnan(want))
             error = INFINITY;
         largest = fmax(largest, isfinite(want) ? fabs(want) : 0);
         if (error > worst_error)

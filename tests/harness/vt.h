@@ -67,6 +67,9 @@ typedef struct VtCase {
 /* Calls `cases` for every back end of the build and, on those that have several code paths, for
  * every CPU mask that makes a difference here. Returns the number of failed cases. */
 int vt_each_device(void (*cases)(VtCase *c));
+/* The same of devices in bf16, for every back end that has it. There inputs are numbers that bf16
+ * has, so that a product differs from the oracle's by the rounding of sums alone. */
+int vt_each_bf16_device(void (*cases)(VtCase *c));
 /* Whether a back end of this build can be used here: there may be no GPU, and the environment may
  * ask for other back ends. Prints why not. */
 bool vt_usable(const char *backend);
@@ -82,7 +85,7 @@ VtTensor *vt_output(VtCase *c, const char *name, int rank, const int64_t *dim);
 VtTensor *vt_inout(VtCase *c, const char *name, int rank, const int64_t *dim);
 VtTensor *vt_absent(void);
 /* The general form. `scale` is the numbers' standard deviation; dtype VITRO_F32 means the device's
- * own, VITRO_F64 and VITRO_I32 what they say. */
+ * own, VITRO_F64 and VITRO_I32 what they say, VITRO_BF16 that of operands: the oracle has F64. */
 VtTensor *vt_make(VtCase *c, const char *name, VtKind kind, VitroDtype dtype, double scale,
                   int rank, const int64_t *dim);
 /* Gives an input or inout tensor other numbers. */
@@ -98,7 +101,8 @@ void *vt_raw(VtCase *c, int side, const void *bytes, size_t size);
 
 /* Fails the case unless `status` is VITRO_OK. */
 void vt_ok(VtCase *c, VitroStatus status);
-/* Fails the case unless tested = oracle within limit * (the oracle's largest magnitude), and
+/* Fails the case unless tested = oracle within limit * (the oracle's largest magnitude), to which a
+ * bf16 element adds half a unit of its own last place, and
  * again = tested, bit for bit. A limit of 0 asks for equal numbers (but for underflow). */
 void vt_check(VtCase *c, const VtTensor *t, double limit);
 void vt_fail(VtCase *c, const char *fmt, ...) VITRO_PRINTF(2, 3);

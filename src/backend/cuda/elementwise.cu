@@ -5,16 +5,28 @@
 
 enum { THREADS = 256, GROUPS = THREADS / VITRO_WARP };
 
-/* ---- activations: as kernels/ref/activation.c ---------------------------------------------------
- */
+/* ---- activations: as kernels/ref/activation.c, in forms that keep their digits for x << 0
+ * -------- */
+
+/* tanh(u) = 2 sigmoid(2 u) - 1 with u = sqrt(2/pi) (x + 0.044715 x^3) */
+static __device__ __forceinline__ float gelu_tanh_sigmoid(float x)
+{
+    return 1.0f / (1.0f + expf(-1.5957691216057308f * x * (1.0f + 0.044715f * x * x)));
+}
+
+/* The normal distribution, 0.5 (1 + erf(x / sqrt(2))). */
+static __device__ __forceinline__ float normal(float x)
+{
+    return 0.5f * erfcf(x * -0.70710678118654752f);
+}
 
 static __device__ __forceinline__ float act_of(VitroAct act, float x)
 {
     switch (act) {
     case VITRO_ACT_GELU:
-        return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+        return x * normal(x);
     case VITRO_ACT_GELU_TANH:
-        return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+        return x * gelu_tanh_sigmoid(x);
     case VITRO_ACT_TANH:
         return tanhf(x);
     default:
@@ -26,12 +38,11 @@ static __device__ __forceinline__ float act_slope(VitroAct act, float x)
 {
     switch (act) {
     case VITRO_ACT_GELU:
-        return 0.5f * (1.0f + erff(x * 0.70710678118654752f)) +
-               x * 0.39894228040143268f * expf(-0.5f * x * x);
+        return normal(x) + x * 0.39894228040143268f * expf(-0.5f * x * x);
     case VITRO_ACT_GELU_TANH: {
-        const float t = tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x));
-        const float dt = (1.0f - t * t) * 0.79788456080286536f * (1.0f + 0.134145f * x * x);
-        return 0.5f * (1.0f + t) + 0.5f * x * dt;
+        const float s = gelu_tanh_sigmoid(x);
+        const float du2 = 1.5957691216057308f * (1.0f + 0.134145f * x * x);
+        return s + x * s * (1.0f - s) * du2;
     }
     case VITRO_ACT_TANH: {
         const float t = tanhf(x);
