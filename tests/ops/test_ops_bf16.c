@@ -265,25 +265,35 @@ static void attention_of_cls(VtCase *c, const Heads *z)
     vt_check(c, dkv, 2 * ROUNDED);
 }
 
+static void attention_case(VtCase *c, const Heads *z)
+{
+    static const struct {
+        void (*run)(VtCase *c, const Heads *z);
+        const char *name;
+    } ops[] = {{attention, "attention"}, {attention_of_cls, "attention_cls"}};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (vt_begin(c, "%s B=%d T=%d H=%d Dh=%d%s", ops[i].name, (int)z->B, (int)z->T, (int)z->H,
+                     (int)z->Dh, z->drops ? " dropout" : "")) {
+            ops[i].run(c, z);
+            vt_end(c);
+        }
+}
+
 static void attention_cases(VtCase *c)
 {
     static const Heads shapes[] = {
         {1, 2, 1, 2, false},   {2, 5, 3, 4, true},     {2, 17, 3, 64, false}, {1, 50, 2, 64, true},
         {1, 65, 2, 48, false}, {1, 197, 3, 64, false}, {1, 33, 1, 80, true},  {2, 64, 2, 32, false},
         {1, 19, 1, 130, true}, {1, 128, 1, 128, false}};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const Heads *z = &shapes[i];
-        if (vt_begin(c, "attention B=%d T=%d H=%d Dh=%d%s", (int)z->B, (int)z->T, (int)z->H,
-                     (int)z->Dh, z->drops ? " dropout" : "")) {
-            attention(c, z);
-            vt_end(c);
-        }
-        if (vt_begin(c, "attention_cls B=%d T=%d H=%d Dh=%d%s", (int)z->B, (int)z->T, (int)z->H,
-                     (int)z->Dh, z->drops ? " dropout" : "")) {
-            attention_of_cls(c, z);
-            vt_end(c);
-        }
-    }
+    /* About where kernels change: 16 tokens, 208, head widths. */
+    static const Heads more[] = {
+        {1, 1, 2, 64, true},    {1, 16, 2, 8, true},   {1, 208, 1, 64, true},
+        {1, 209, 2, 64, false}, {1, 225, 1, 64, true}, {1, 577, 1, 64, false},
+        {1, 150, 1, 120, true}, {1, 577, 1, 16, true}, {1, 40, 1, 256, false}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        attention_case(c, &shapes[i]);
+    for (size_t i = 0; i < sizeof more / sizeof *more && !c->reduced; i++)
+        attention_case(c, &more[i]);
 }
 
 static void test_linear(void **state)
