@@ -49,6 +49,14 @@ static inline VitroDtype vitro_precision_operand(VitroPrecision p)
                                                                   : vitro_precision_dtype(p);
 }
 
+/* Names ops that come again with equal arguments. Compared as bytes: all of them are set, and there
+ * is no padding. */
+typedef struct VitroSequence {
+    const void *owner;   /* of the memory that the ops work on: while it lives */
+    int64_t part, count; /* which of the owner's sequences, for a batch of what size */
+    int64_t variant;     /* whatever else may differ */
+} VitroSequence;
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 /* Shapes: B batch, T tokens, D width, M rows of a matrix, N its columns. */
@@ -67,6 +75,19 @@ struct VitroBackendOps {
     VitroStatus (*download)(VitroDevice *dev, void *host_dst, const void *device_src, size_t bytes);
     VitroStatus (*zero)(VitroDevice *dev, void *device_dst, size_t bytes);
     VitroStatus (*sync)(VitroDevice *dev);
+
+    /* The next four may be NULL: they serve devices that work beside the host, with memory of their
+     * own. Bytes of it that are free, and all. */
+    VitroStatus (*memory)(VitroDevice *dev, size_t *available, size_t *total);
+    /* A result on its way to the host while the device goes on: begin asks for the copy in the turn
+     * of the ops so far, end waits for it and for nothing else. One copy at a time. */
+    VitroStatus (*download_begin)(VitroDevice *dev, const void *device_src, size_t bytes);
+    VitroStatus (*download_end)(VitroDevice *dev, void *host_dst, size_t bytes);
+    /* Calls run(user), whose ops are the same with the same arguments whenever the key is. The
+     * device may remember them, and the next time put them on without calling. So what changes lies
+     * in device memory, and ops that wait or allocate stay out. */
+    VitroStatus (*sequence)(VitroDevice *dev, const VitroSequence *key,
+                            VitroStatus (*run)(void *user), void *user);
 
     /* Makes *weight ready for many forward products of up to max_rows rows of x; an op takes a
      * weight that is not prepared, too. Once it is, calling again does nothing. After the elements
@@ -178,6 +199,12 @@ struct VitroBackendOps {
                          VitroTensor v, const VitroOptimStep *step);
 };
 
+static inline VitroStatus vitro_sequence(VitroDevice *dev, const VitroSequence *key,
+                                         VitroStatus (*run)(void *user), void *user)
+{
+    return dev->ops->sequence ? dev->ops->sequence(dev, key, run, user) : run(user);
+}
+
 /* Host float32 to and from a tensor of the device's dtype (converts for F64). */
 VitroStatus vitro_device_write_f32(VitroDevice *dev, VitroTensor dst, const float *src);
 VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src);
@@ -185,7 +212,8 @@ VitroStatus vitro_device_read_f32(VitroDevice *dev, float *dst, VitroTensor src)
 /* Puts the back end's own table back and frees the profile. */
 void vitro_profile_close(VitroDevice *dev);
 
-/* The tables of this build; what registry.c lists. "cuda" is there where the build has a toolkit. */
+/* The tables of this build; what registry.c lists. "cuda" is there where the build has a toolkit.
+ */
 extern const VitroBackendOps vitro_backend_cuda;
 extern const VitroBackendOps vitro_backend_ref;
 extern const VitroBackendOps vitro_backend_cpu;

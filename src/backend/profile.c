@@ -426,6 +426,7 @@ static VitroStatus timed_adamw(VitroDevice *dev, VitroTensor param, VitroTensor 
 static VitroBackendOps timed_table(const VitroBackendOps *own)
 {
     VitroBackendOps t = *own;
+    t.sequence = NULL; /* each op is called and timed */
     t.upload = timed_upload;
     t.download = timed_download;
     t.zero = timed_zero;

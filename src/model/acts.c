@@ -276,6 +276,8 @@ VitroStatus vitro_acts_set_batch(VitroActs *a, const VitroModel *m, int64_t batc
     if (batch < 1 || batch > a->max_batch)
         return vitro_fail(VITRO_E_ARG, "a batch of %" PRId64 " images, planned were 1..%" PRId64,
                           batch, a->max_batch);
+    if (a->batch == batch && a->images.data)
+        return VITRO_OK; /* lies so already */
     VitroArena place = {.base = a->memory};
     plan_all(a, &place, &m->cfg, m->dev->precision, batch);
     return VITRO_OK;

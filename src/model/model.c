@@ -238,13 +238,20 @@ void vitro_predictor_free(VitroPredictor *p)
     vitro_free(p);
 }
 
+static VitroStatus run_forward(void *user)
+{
+    const VitroPredictor *p = user;
+    return vitro_model_forward(p->model, p->acts);
+}
+
 VitroStatus vitro_predictor_run(VitroPredictor *p, const float *images, int64_t count,
                                 float *logits)
 {
     VitroActs *a = p->acts;
     VITRO_TRY(vitro_acts_set_batch(a, p->model, count));
     VITRO_TRY(vitro_device_write_f32(p->model->dev, a->images, images));
-    VITRO_TRY(vitro_model_forward(p->model, a));
+    const VitroSequence key = {.owner = a, .count = count};
+    VITRO_TRY(vitro_sequence(p->model->dev, &key, run_forward, p));
     return vitro_device_read_f32(p->model->dev, logits, a->out);
 }
 

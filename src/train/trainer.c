@@ -76,13 +76,14 @@ static VitroStatus allocate_results(VitroTrainer *t)
     void *p;
     VITRO_TRY(dev->ops->alloc(dev, &p, n * sizeof(*t->labels)));
     t->labels = p;
-    VITRO_TRY(dev->ops->alloc(dev, &p, n * sizeof(*t->losses)));
+    VITRO_TRY(dev->ops->alloc(dev, &p, n * (sizeof(*t->losses) + sizeof(*t->best))));
     t->losses = p;
-    VITRO_TRY(dev->ops->alloc(dev, &p, n * sizeof(*t->best)));
-    t->best = p;
-    t->host_losses = vitro_calloc(n, sizeof(*t->host_losses));
-    t->host_best = vitro_calloc(n, sizeof(*t->host_best));
-    return t->host_losses && t->host_best ? VITRO_OK : VITRO_NOMEM;
+    t->best = (int32_t *)(void *)(t->losses + n);
+    t->host_losses = vitro_calloc(n, sizeof(*t->host_losses) + sizeof(*t->host_best));
+    if (!t->host_losses)
+        return VITRO_NOMEM;
+    t->host_best = (int32_t *)(void *)(t->host_losses + n);
+    return VITRO_OK;
 }
 
 static VitroStatus allocate(VitroTrainer *t)
@@ -127,30 +128,21 @@ void vitro_trainer_free(VitroTrainer *t)
     ops->free(t->dev, t->grad_flat.data);
     ops->free(t->dev, t->labels);
     ops->free(t->dev, t->losses);
-    ops->free(t->dev, t->best);
     vitro_free(t->host_losses);
-    vitro_free(t->host_best);
     vitro_free(t);
 }
 
 /* ---- the step ---------------------------------------------------------------------------------
  */
 
-/* The batches whose gradients make one update. Each one's mean loss counts the same, as in the
- * usual PyTorch loop with loss / accumulate, where `size` is the number that the group really has:
- * an epoch's last group may be smaller. */
-typedef struct Group {
-    int64_t first, size;
-} Group;
-
-static Group group_of(const VitroTrainer *t, int64_t batch)
+static VitroStepGroup group_of(const VitroTrainer *t, int64_t batch)
 {
     int64_t full = t->options.accumulate;
     int64_t first = batch / full * full, left = t->batches_per_epoch - first;
-    return (Group){first, left < full ? left : full};
+    return (VitroStepGroup){first, left < full ? left : full};
 }
 
-static bool ends_with(Group group, int64_t batch)
+static bool ends_with(VitroStepGroup group, int64_t batch)
 {
     return batch == group.first + group.size - 1;
 }
@@ -175,6 +167,7 @@ static VitroStatus load_batch(VitroTrainer *t, const VitroBatch *batch)
 {
     VitroDevice *dev = t->dev;
     size_t label_bytes = (size_t)batch->count * sizeof(*t->labels);
+    t->knows_inputs = t->knows_inputs && t->acts->batch == batch->count;
     VITRO_TRY(vitro_acts_set_batch(t->acts, t->model, batch->count));
     VITRO_TRY(vitro_device_write_f32(dev, t->acts->images, batch->images));
     VITRO_TRY(dev->ops->upload(dev, t->labels, batch->labels, label_bytes));
@@ -183,24 +176,60 @@ static VitroStatus load_batch(VitroTrainer *t, const VitroBatch *batch)
     return VITRO_OK;
 }
 
-/* Loss and hits into *result, the gradient of the group's mean loss into acts->dout. */
-static VitroStatus compute_loss(VitroTrainer *t, const VitroBatch *batch, int64_t group_size,
-                                VitroStepResult *result)
+/* The forward pass, the losses, and the gradient of the group's mean loss into acts->dout. */
+static VitroStatus run_forward(void *user)
 {
-    VitroDevice *dev = t->dev;
-    size_t n = (size_t)batch->count;
-    VITRO_TRY(dev->ops->cross_entropy(dev, t->losses, t->best, t->acts->dout, t->acts->out,
-                                      t->labels, t->options.label_smoothing,
-                                      1.0 / ((double)n * (double)group_size)));
-    VITRO_TRY(dev->ops->download(dev, t->host_losses, t->losses, n * sizeof(*t->losses)));
-    VITRO_TRY(dev->ops->download(dev, t->host_best, t->best, n * sizeof(*t->best)));
+    VitroTrainer *t = user;
+    VitroActs *a = t->acts;
+    VITRO_TRY(vitro_model_forward(t->model, a));
+    t->knows_inputs = true;
+    return t->dev->ops->cross_entropy(t->dev, t->losses, t->best, a->dout, a->out, t->labels,
+                                      t->options.label_smoothing,
+                                      1.0 / ((double)a->batch * (double)t->group.size));
+}
+
+static VitroStatus run_backward(void *user)
+{
+    VitroTrainer *t = user;
+    if (!t->knows_inputs) /* the device had remembered the forward pass, but not this one */
+        VITRO_TRY(run_forward(t));
+    if (t->batch == t->group.first)
+        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
+    return vitro_model_backward(t->model, &t->grad, t->acts);
+}
+
+/* What both of them do depends on nothing else. */
+static VitroSequence sequence_of(const VitroTrainer *t, int part)
+{
+    return (VitroSequence){.owner = t,
+                           .part = part,
+                           .count = t->acts->batch,
+                           .variant = 2 * t->group.size + (t->batch == t->group.first)};
+}
+
+static size_t results_bytes(const VitroTrainer *t)
+{
+    return (size_t)result_bytes(t->options.batch_size) -
+           (size_t)t->options.batch_size * sizeof(*t->labels);
+}
+
+/* Loss and hits into *result: waits for the forward pass, where the device can tell. */
+static VitroStatus read_results(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)
+{
+    const VitroBackendOps *ops = t->dev->ops;
+    VITRO_TRY(ops->download_end
+                  ? ops->download_end(t->dev, t->host_losses, results_bytes(t))
+                  : ops->download(t->dev, t->host_losses, t->losses, results_bytes(t)));
     double sum = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < batch->count; i++) {
         sum += t->host_losses[i];
         result->correct += t->host_best[i] == batch->labels[i];
     }
-    result->loss = sum / (double)n;
-    return VITRO_OK;
+    result->loss = sum / (double)batch->count;
+    if (isfinite(result->loss))
+        return VITRO_OK;
+    return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %s",
+                      t->epoch, t->batch, isnan(result->loss) ? "nan" : "infinite");
 }
 
 static VitroStatus update(VitroTrainer *t, double lr)
@@ -227,6 +256,8 @@ static VitroStatus backward_by_parts(VitroTrainer *t, double lr)
 {
     VitroParams *grad = &t->grad;
     int64_t first = t->param.dim[0];
+    if (!t->knows_inputs)
+        VITRO_TRY(run_forward(t));
     for (int part = t->model->cfg.depth + 1; part >= 0; part--) {
         VitroParamRange range = vitro_params_part(grad, part);
         int64_t n = vitro_params_range_count(grad, range);
@@ -242,31 +273,33 @@ static VitroStatus backward_by_parts(VitroTrainer *t, double lr)
     return VITRO_OK;
 }
 
-/* Backward pass and, after the last batch of a group, the update. */
-static VitroStatus backward(VitroTrainer *t, Group group, double lr)
+/* Both passes and the update. The device may still be at the backward pass when the losses of the
+ * forward pass are read, and at the update when this returns. */
+static VitroStatus run_step(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)
 {
-    if (t->by_parts)
-        return backward_by_parts(t, lr);
-    if (t->batch == group.first)
-        VITRO_TRY(t->dev->ops->zero(t->dev, t->grad_flat.data, vitro_tensor_bytes(&t->grad_flat)));
-    VITRO_TRY(vitro_model_backward(t->model, &t->grad, t->acts));
-    return ends_with(group, t->batch) ? update(t, lr) : VITRO_OK;
+    const VitroBackendOps *ops = t->dev->ops;
+    const VitroSequence forward = sequence_of(t, 0), backward = sequence_of(t, 1);
+    VITRO_TRY(vitro_sequence(t->dev, &forward, run_forward, t));
+    if (ops->download_begin)
+        VITRO_TRY(ops->download_begin(t->dev, t->losses, results_bytes(t)));
+    if (t->by_parts) {
+        VITRO_TRY(read_results(t, batch, result));
+        return backward_by_parts(t, result->lr);
+    }
+    VITRO_TRY(vitro_sequence(t->dev, &backward, run_backward, t));
+    VITRO_TRY(read_results(t, batch, result));
+    return ends_with(t->group, t->batch) ? update(t, result->lr) : VITRO_OK;
 }
 
 VitroStatus vitro_trainer_step(VitroTrainer *t, const VitroBatch *batch, VitroStepResult *result)
 {
     VITRO_TRY(check_batch(t, batch));
-    Group group = group_of(t, t->batch);
+    t->group = group_of(t, t->batch);
     *result =
         (VitroStepResult){.lr = vitro_schedule_step_lr(&t->schedule, t->epoch, t->optim.updates)};
     VITRO_TRY(load_batch(t, batch));
-    VITRO_TRY(vitro_model_forward(t->model, t->acts));
-    VITRO_TRY(compute_loss(t, batch, group.size, result));
-    if (!isfinite(result->loss))
-        return vitro_fail(VITRO_E_NUMERIC, "epoch %" PRIu32 ", batch %" PRId64 ": the loss is %s",
-                          t->epoch, t->batch, isnan(result->loss) ? "nan" : "infinite");
-    VITRO_TRY(backward(t, group, result->lr));
-    result->updated = ends_with(group, t->batch);
+    VITRO_TRY(run_step(t, batch, result));
+    result->updated = ends_with(t->group, t->batch);
     t->batch++;
     return VITRO_OK;
 }

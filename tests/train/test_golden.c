@@ -186,12 +186,22 @@ static void start_backward(Run *r)
         vitro_free(dout);
         return;
     }
-    int32_t labels[8], best[8];
+    const VitroBackendOps *ops = r->dev->ops;
+    int32_t labels[8];
     double losses[8], loss = 0, wanted;
+    void *labels_there, *losses_there, *best_there;
     assert_true(r->batch <= 8);
     OK(vitro_checkpoint_read_raw(r->ckpt, tensor_index(r, "", "labels"), labels));
-    OK(r->dev->ops->cross_entropy(r->dev, losses, best, a->dout, a->out, labels, r->smoothing,
-                                  1.0 / (double)r->batch));
+    OK(ops->alloc(r->dev, &labels_there, sizeof labels));
+    OK(ops->alloc(r->dev, &losses_there, sizeof losses));
+    OK(ops->alloc(r->dev, &best_there, 8 * sizeof(int32_t)));
+    OK(ops->upload(r->dev, labels_there, labels, sizeof labels));
+    OK(ops->cross_entropy(r->dev, losses_there, best_there, a->dout, a->out, labels_there,
+                          r->smoothing, 1.0 / (double)r->batch));
+    OK(ops->download(r->dev, losses, losses_there, (size_t)r->batch * sizeof *losses));
+    ops->free(r->dev, labels_there);
+    ops->free(r->dev, losses_there);
+    ops->free(r->dev, best_there);
     for (int64_t b = 0; b < r->batch; b++)
         loss += losses[b] / (double)r->batch;
     doubles(r, "loss", &wanted, 1);

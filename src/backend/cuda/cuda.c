@@ -105,6 +105,7 @@ static VitroStatus make(VitroDevice *dev)
     VitroCuda *cuda = vitro_cuda(dev);
     VITRO_CUDA_TRY(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     VITRO_TRY(vitro_cuda_products_create(&cuda->products, cuda->lt));
+    VITRO_TRY(vitro_cuda_graphs_create(&cuda->graphs));
     return vitro_cuda_staging_create(&cuda->staging);
 }
 
@@ -114,6 +115,7 @@ static void cuda_close(VitroDevice *dev)
     (void)cudaSetDevice(cuda->index);
     if (cuda->stream)
         (void)cudaStreamSynchronize(cuda->stream);
+    vitro_cuda_graphs_free(cuda->graphs);
     vitro_cuda_staging_free(cuda->staging);
     vitro_cuda_products_free(cuda->products, cuda->lt);
     for (int i = 0; i < VITRO_CUDA_SCRATCHES; i++)
@@ -130,7 +132,11 @@ static VitroStatus cuda_open(VitroDevice *dev, const VitroDeviceOptions *options
     VitroCuda *cuda = vitro_calloc(1, sizeof *cuda);
     if (!cuda)
         return VITRO_NOMEM;
-    pthread_mutex_init(&cuda->lock, NULL);
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&cuda->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     dev->impl = cuda;
     VitroStatus st = probe(dev, index_of(options->name));
     if (st == VITRO_OK)
@@ -171,6 +177,7 @@ static void cuda_free(VitroDevice *dev, void *p)
     if (!p || vitro_cuda_begin(dev) != VITRO_OK)
         return;
     (void)cudaFree(p); /* waits for what still uses it */
+    vitro_cuda(dev)->generation++;
     (void)vitro_cuda_end(dev, VITRO_OK);
 }
 
@@ -180,6 +187,7 @@ VitroStatus vitro_cuda_scratch(void **out, VitroDevice *dev, VitroCudaScratch us
     if (cuda->scratch[use].bytes < bytes) {
         VITRO_CUDA_TRY(cudaStreamSynchronize(cuda->stream));
         (void)cudaFree(cuda->scratch[use].data);
+        cuda->generation++;
         cuda->scratch[use].data = NULL;
         cuda->scratch[use].bytes = 0;
         VITRO_TRY(allocate(&cuda->scratch[use].data, dev, bytes));
@@ -211,6 +219,27 @@ static VitroStatus cuda_download(VitroDevice *dev, void *dst, const void *src, s
     return vitro_cuda_end(dev, download(vitro_cuda(dev), dst, src, bytes));
 }
 
+static VitroStatus cuda_memory(VitroDevice *dev, size_t *available, size_t *total)
+{
+    VITRO_TRY(vitro_cuda_begin(dev));
+    return vitro_cuda_end(dev,
+                          vitro_cuda_check(cudaMemGetInfo(available, total), "cudaMemGetInfo"));
+}
+
+static VitroStatus cuda_download_begin(VitroDevice *dev, const void *src, size_t bytes)
+{
+    const VitroCuda *cuda = vitro_cuda(dev);
+    VITRO_TRY(vitro_cuda_begin(dev));
+    return vitro_cuda_end(dev,
+                          vitro_cuda_staging_download(cuda->staging, cuda->stream, src, bytes));
+}
+
+static VitroStatus cuda_download_end(VitroDevice *dev, void *dst, size_t bytes)
+{
+    VITRO_TRY(vitro_cuda_begin(dev));
+    return vitro_cuda_end(dev, vitro_cuda_staging_wait(vitro_cuda(dev)->staging, dst, bytes));
+}
+
 static VitroStatus cuda_zero(VitroDevice *dev, void *dst, size_t bytes)
 {
     VITRO_TRY(vitro_cuda_begin(dev));
@@ -240,6 +269,10 @@ const VitroBackendOps vitro_backend_cuda = {
     .download = cuda_download,
     .zero = cuda_zero,
     .sync = cuda_sync,
+    .memory = cuda_memory,
+    .download_begin = cuda_download_begin,
+    .download_end = cuda_download_end,
+    .sequence = vitro_cuda_op_sequence,
     .weight_prepare = vitro_cuda_op_weight_prepare,
     .weight_refresh = vitro_cuda_op_weight_refresh,
     .weight_release = vitro_cuda_op_weight_release,

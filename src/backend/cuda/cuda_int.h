@@ -55,6 +55,7 @@ typedef enum VitroCudaScratch {
 
 typedef struct VitroCudaProducts VitroCudaProducts; /* product.c's own */
 typedef struct VitroCudaStaging VitroCudaStaging;   /* staging.c's own */
+typedef struct VitroCudaGraphs VitroCudaGraphs;     /* graph.c's own */
 
 typedef struct VitroCuda {
     int index;      /* of the GPU: cuda:index */
@@ -62,13 +63,16 @@ typedef struct VitroCuda {
     int multiprocessors;
     cudaStream_t stream; /* on which everything is computed */
     const VitroLt *lt;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* recursive: a sequence holds it around its ops */
     struct {
         void *data;
         size_t bytes;
     } scratch[VITRO_CUDA_SCRATCHES];
+    /* Memory was freed so many times: before that, other addresses held. */
+    uint64_t generation;
     VitroCudaProducts *products;
     VitroCudaStaging *staging;
+    VitroCudaGraphs *graphs;
 } VitroCuda;
 
 static inline VitroCuda *vitro_cuda(const VitroDevice *dev)
@@ -88,11 +92,23 @@ VitroStatus vitro_cuda_scratch(void **out, VitroDevice *dev, VitroCudaScratch us
 VitroStatus vitro_cuda_check(cudaError_t error, const char *call);
 #define VITRO_CUDA_TRY(call) VITRO_TRY(vitro_cuda_check(call, #call))
 
+/* ---- sequences as CUDA graphs: graph.c ----------------------------------------------------------
+ */
+
+VitroStatus vitro_cuda_graphs_create(VitroCudaGraphs **out);
+void vitro_cuda_graphs_free(VitroCudaGraphs *g); /* NULL is fine */
+VitroStatus vitro_cuda_op_sequence(VitroDevice *dev, const VitroSequence *key,
+                                   VitroStatus (*run)(void *user), void *user);
+
 /* ---- copies to the device: staging.c -----------------------------------------------------------
  */
 
 VitroStatus vitro_cuda_staging_create(VitroCudaStaging **out);
 void vitro_cuda_staging_free(VitroCudaStaging *s); /* NULL is fine */
+/* The ops download_begin and download_end. */
+VitroStatus vitro_cuda_staging_download(VitroCudaStaging *s, cudaStream_t stream, const void *src,
+                                        size_t bytes);
+VitroStatus vitro_cuda_staging_wait(VitroCudaStaging *s, void *dst, size_t bytes);
 /* `src` is the caller's again when this returns, the copy then still to come: in its turn on
  * `stream`. */
 VitroStatus vitro_cuda_staging_upload(VitroCudaStaging *s, cudaStream_t stream, void *dst,

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -28,6 +29,10 @@ struct VitroCudaStaging {
     cudaStream_t stream;
     int count, next; /* slots that there are; the one whose turn it is */
     Slot slot[SLOTS];
+    /* the one copy that is on its way to the host */
+    uint8_t *back; /* pinned, of so many bytes */
+    size_t back_bytes;
+    cudaEvent_t is_back;
 };
 
 static void free_slot(Slot *s)
@@ -100,6 +105,10 @@ void vitro_cuda_staging_free(VitroCudaStaging *s)
         return;
     for (int i = 0; i < s->count; i++)
         free_slot(&s->slot[i]);
+    if (s->is_back)
+        (void)cudaEventDestroy(s->is_back);
+    if (s->back)
+        (void)cudaFreeHost(s->back);
     (void)cudaStreamDestroy(s->stream);
     vitro_free(s);
 }
@@ -125,5 +134,41 @@ VitroStatus vitro_cuda_staging_upload(VitroCudaStaging *s, cudaStream_t stream, 
                                        cudaMemcpyDeviceToDevice, stream));
         VITRO_CUDA_TRY(cudaEventRecord(slot->done, stream));
     }
+    return VITRO_OK;
+}
+
+/* ---- the other way ------------------------------------------------------------------------------
+ */
+
+static VitroStatus make_room(VitroCudaStaging *s, size_t bytes)
+{
+    if (!s->is_back)
+        VITRO_CUDA_TRY(cudaEventCreateWithFlags(&s->is_back, cudaEventDisableTiming));
+    if (s->back_bytes >= bytes)
+        return VITRO_OK;
+    VITRO_CUDA_TRY(cudaEventSynchronize(s->is_back));
+    if (s->back)
+        VITRO_CUDA_TRY(cudaFreeHost(s->back));
+    s->back = NULL;
+    s->back_bytes = 0;
+    VITRO_CUDA_TRY(cudaHostAlloc((void **)&s->back, bytes, cudaHostAllocDefault));
+    s->back_bytes = bytes;
+    return VITRO_OK;
+}
+
+VitroStatus vitro_cuda_staging_download(VitroCudaStaging *s, cudaStream_t stream, const void *src,
+                                        size_t bytes)
+{
+    VITRO_TRY(make_room(s, bytes));
+    VITRO_CUDA_TRY(cudaMemcpyAsync(s->back, src, bytes, cudaMemcpyDeviceToHost, stream));
+    VITRO_CUDA_TRY(cudaEventRecord(s->is_back, stream));
+    return VITRO_OK;
+}
+
+VitroStatus vitro_cuda_staging_wait(VitroCudaStaging *s, void *dst, size_t bytes)
+{
+    assert(bytes <= s->back_bytes);
+    VITRO_CUDA_TRY(cudaEventSynchronize(s->is_back));
+    memcpy(dst, s->back, bytes);
     return VITRO_OK;
 }
