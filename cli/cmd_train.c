@@ -508,15 +508,16 @@ static VitroTrainOptions train_options(const Session *s)
                                .seed = (uint64_t)s->device_args.seed};
 }
 
-static int check_memory(const Session *s)
+static int check_memory(Session *s)
 {
     TrainMemory memory = {.config = &s->config,
+                          .dev = s->dev,
                           .precision = device_args_precision(&s->device_args),
                           .train_set = s->train_set,
                           .val_set = s->val_set,
                           .options = train_options(s),
                           .loader = loader_options(s, false)};
-    return train_memory_check(&memory);
+    return train_memory_check(&memory, &s->train_args.batch_size, &s->train_args.accumulate);
 }
 
 static int open_trainer(Session *s)

@@ -13,6 +13,10 @@ typedef struct Needs {
     int64_t total;      /* INT64_MAX: more than can be addressed */
 } Needs;
 
+/* What a GPU takes besides: for operands that are cast on the way, sums, and copies; and for its
+ * libraries. */
+enum { GPU_SHARE = 16, GPU_ROOM = 512 << 20 };
+
 /* A way to train that takes more or less memory than another. */
 typedef struct Choice {
     int64_t batch_size, accumulate;
@@ -52,8 +56,13 @@ static Needs needs_of(const TrainMemory *m, Choice c)
     n.batches =
         vitro_loader_memory(m->train_set, &loader) + vitro_loader_memory(m->val_set, &loader);
     double total = (double)n.train.total + (double)n.batches + (double)n.validation;
-    if (total < 0x1p62)
-        n.total = n.train.total + n.batches + n.validation;
+    if (total >= 0x1p62)
+        return n;
+    n.total = n.train.total + n.validation;
+    if (vitro_device_has_own_memory(m->dev))
+        n.total += n.total / GPU_SHARE + GPU_ROOM; /* the batches wait in the host's */
+    else
+        n.total += n.batches;
     return n;
 }
 
@@ -158,15 +167,35 @@ static void print_needs(const Needs *n)
              format_memory(part[5], n->validation));
 }
 
-int train_memory_check(const TrainMemory *m)
+/* A GPU goes on with smaller batches, of which several make one step. */
+static bool split(const TrainMemory *m, Choice asked, int64_t available, int64_t *batch_size,
+                  int *accumulate)
+{
+    char need[MEMORY_BYTES], have[MEMORY_BYTES];
+    Choice same = same_steps(m, asked, largest_batch(m, asked, available), available);
+    if (!vitro_device_has_own_memory(m->dev) || same.batch_size == 0)
+        return false;
+    cli_note("a batch of %" PRId64 " needs %s of memory, %s has %s: it is split into %" PRId64
+             " of %" PRId64 " (as by --batch-size %" PRId64 " --accumulate %" PRId64 ")",
+             asked.batch_size, format_memory(need, needs_of(m, asked).total),
+             vitro_device_name(m->dev), format_memory(have, available),
+             same.accumulate / asked.accumulate, same.batch_size, same.batch_size, same.accumulate);
+    *batch_size = same.batch_size;
+    *accumulate = (int)same.accumulate;
+    return true;
+}
+
+int train_memory_check(const TrainMemory *m, int64_t *batch_size, int *accumulate)
 {
     Choice asked = {smaller(m->options.batch_size, vitro_dataset_count(m->train_set)),
                     m->options.accumulate, m->options.recompute};
     Needs n = needs_of(m, asked);
-    int64_t available = vitro_memory_available();
+    int64_t available = vitro_device_memory_available(m->dev);
     if (n.total < INT64_MAX)
         print_needs(&n);
     if (n.total == INT64_MAX && available < 0)
         return cli_fail("training needs more memory than can be addressed");
-    return available < 0 || n.total <= available ? CLI_OK : refuse(m, asked, n.total, available);
+    if (available < 0 || n.total <= available || split(m, asked, available, batch_size, accumulate))
+        return CLI_OK;
+    return refuse(m, asked, n.total, available);
 }

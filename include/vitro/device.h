@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a model lives and computes: a back end ("cpu", the fast one; "ref", plain C with double
- * accumulators, slow and simple) opened with its settings. */
+/* Where a model lives and computes: a back end ("cuda", an NVIDIA GPU, where the build has it;
+ * "cpu", the fast one everywhere; "ref", plain C with double accumulators, slow and simple) opened
+ * with its settings. */
 #ifndef VITRO_DEVICE_H
 #define VITRO_DEVICE_H
 
@@ -21,8 +22,8 @@ typedef enum VitroPrecision {
      * the patch embedding, pre_logits, the head, and products that sum over fewer than 192 inputs
      * are as in VITRO_PRECISION_BF16. */
     VITRO_PRECISION_INT8 = 3,
-    /* Back end "cuda" only: as VITRO_FP32, but products round what they multiply to tf32 (10 bits of
-     * fraction), which a GPU has faster units for. */
+    /* Back end "cuda" only: as VITRO_FP32, but products round what they multiply to tf32 (10 bits
+     * of fraction), which a GPU has faster units for. */
     VITRO_PRECISION_TF32 = 4
 } VitroPrecision;
 
@@ -37,7 +38,8 @@ typedef struct VitroDeviceOptions {
 typedef struct VitroDevice VitroDevice;
 
 /* Errors: VITRO_E_ARG (unknown name, bad setting), _UNSUPPORTED (not in this build, or no such
- * device here), _BACKEND, _NOMEM. `options` NULL: the defaults. */
+ * device here), _BACKEND (a GPU is here and cannot be used: it or its driver is too old), _NOMEM.
+ * `options` NULL: the defaults. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_open(VitroDevice **out,
                                                          const VitroDeviceOptions *options);
 /* Last of all: models and trainers on it must be gone. NULL is fine. */
@@ -50,13 +52,19 @@ VITRO_API int vitro_device_threads(const VitroDevice *dev);
  * not, results are the same to rounding, and no faster than VITRO_FP32's. */
 VITRO_API bool vitro_device_is_native(const VitroDevice *dev);
 
+/* Whether models on the device lie in memory of its own, and bytes that it would still give: of a
+ * device that has none what vitro_memory_available says. -1: not told. */
+VITRO_API bool vitro_device_has_own_memory(const VitroDevice *dev);
+VITRO_API int64_t vitro_device_memory_available(VitroDevice *dev);
+
 /* The back ends of this build, best first: 0 <= i < count. */
 VITRO_API int vitro_backend_count(void);
 VITRO_API const char *vitro_backend_name(int i);
 
 /* Multiply-add throughput of this device's arithmetic units, in 1e9 operations (2 per multiply-add)
- * a second on its threads, measured now by loops that touch registers only (about 0.03 s).
- * VITRO_E_UNSUPPORTED on a back end that has no such loop. */
+ * a second on its threads, measured now by loops that touch registers only (about 0.03 s); of a
+ * GPU, that of the vendor library's large products. VITRO_E_UNSUPPORTED on a back end that has no
+ * such loop. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_device_peak_gflops(VitroDevice *dev,
                                                                 VitroPrecision precision,
                                                                 double *gflops);

@@ -171,6 +171,19 @@ bool vitro_device_is_native(const VitroDevice *dev)
     return !dev->widened;
 }
 
+bool vitro_device_has_own_memory(const VitroDevice *dev)
+{
+    return dev->ops->separate_memory;
+}
+
+int64_t vitro_device_memory_available(VitroDevice *dev)
+{
+    size_t available = 0, total = 0;
+    if (!dev->ops->memory)
+        return vitro_memory_available();
+    return dev->ops->memory(dev, &available, &total) == VITRO_OK ? (int64_t)available : -1;
+}
+
 VitroStatus vitro_device_peak_gflops(VitroDevice *dev, VitroPrecision precision, double *gflops)
 {
     if (!dev->ops->peak_gflops)

@@ -15,6 +15,10 @@ fail() {
 
 sh -n peers.sh || fail "peers.sh does not parse"
 sh -n tables.sh || fail "tables.sh does not parse"
+sh -n gpu.sh || fail "gpu.sh does not parse"
+status=0
+./gpu.sh --no-such-option >/dev/null 2>&1 || status=$?
+[ $status = 2 ] || fail "gpu.sh takes an option that it does not have: exit $status"
 status=0
 ./tables.sh --no-such-option >/dev/null 2>&1 || status=$?
 [ $status = 2 ] || fail "tables.sh takes an option that it does not have: exit $status"
@@ -51,8 +55,10 @@ bad=$(awk '/^[|]/ && gsub(/[|]/, "|") != 8' "$room/tables")
     END { exit rows != 1 }' || fail "vitro bench prints other columns"
 
 command -v python3 >/dev/null || { echo "check_bench: no python3: peers.py was not compiled"; exit 0; }
-python3 -c 'import sys; compile(open(sys.argv[1]).read(), sys.argv[1], "exec")' peers.py ||
-    fail "peers.py does not compile"
+for script in peers.py gpu_pytorch.py; do
+    python3 -c 'import sys; compile(open(sys.argv[1]).read(), sys.argv[1], "exec")' $script ||
+        fail "$script does not compile"
+done
 python3 -B peers.py --help >/dev/null || fail "peers.py --help"
 python3 -B peers.py --model vit_none 2>"$room/err" && fail "peers.py takes vit_none"
 grep -q "^peers: .*'vit_none'" "$room/err" || fail "peers.py does not name vit_none"

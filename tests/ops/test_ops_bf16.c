@@ -287,7 +287,7 @@ static void attention_cases(VtCase *c)
         {1, 19, 1, 130, true}, {1, 128, 1, 128, false}};
     /* About where kernels change: 16 tokens, 208, head widths. */
     static const Heads more[] = {
-        {1, 1, 2, 64, true},    {1, 16, 2, 8, true},   {1, 208, 1, 64, true},
+        {1, 2, 2, 64, true},    {1, 16, 2, 8, true},   {1, 208, 1, 64, true},
         {1, 209, 2, 64, false}, {1, 225, 1, 64, true}, {1, 577, 1, 64, false},
         {1, 150, 1, 120, true}, {1, 577, 1, 16, true}, {1, 40, 1, 256, false}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)

@@ -138,7 +138,7 @@ enum { OPTIM_BLOCKS = 2048 };
 static inline unsigned optim_blocks(int64_t n)
 {
     const int64_t blocks = (n + THREADS * 8 - 1) / (THREADS * 8);
-    return (unsigned)(blocks < OPTIM_BLOCKS ? blocks : OPTIM_BLOCKS);
+    return (unsigned)(blocks < (int64_t)OPTIM_BLOCKS ? blocks : (int64_t)OPTIM_BLOCKS);
 }
 
 static __global__ void __launch_bounds__(THREADS)
