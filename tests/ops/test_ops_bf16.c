@@ -177,7 +177,7 @@ static void class_token(VtCase *c, int64_t T, int64_t D)
     VtTensor *x = vt_make(c, "x", VT_INPUT, VITRO_BF16, 1, 3, (int64_t[]){3, T, D});
     VtTensor *cls = vt_make(c, "cls", VT_OUTPUT, VITRO_BF16, 1, 2, (int64_t[]){3, D});
     for (int s = 0; s < VT_SIDES; s++)
-        vt_ok(c, c->dev[s]->ops->take_cls(c->dev[s], cls->t[s], x->t[s]));
+        vt_ok(c, c->dev[s]->ops->take_tokens(c->dev[s], cls->t[s], x->t[s], 0));
     vt_check(c, cls, 0);
 }
 

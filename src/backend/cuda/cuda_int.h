@@ -174,12 +174,26 @@ VitroStatus vitro_cuda_op_attention_cls_backward(VitroDevice *dev, VitroTensor d
 VitroStatus vitro_cuda_op_patchify(VitroDevice *dev, VitroTensor patches, VitroTensor images,
                                    int64_t patch_size);
 VitroStatus vitro_cuda_op_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
-                                 VitroTensor pos, const VitroDropout *dropout);
+                                 VitroTensor reg, VitroTensor pos, const VitroDropout *dropout);
 VitroStatus vitro_cuda_op_tokens_backward(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
-                                          VitroTensor dpos, VitroTensor dx,
-                                          const VitroDropout *dropout);
-VitroStatus vitro_cuda_op_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x);
-VitroStatus vitro_cuda_op_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls);
+                                          VitroTensor dreg, VitroTensor dpos, VitroTensor dx,
+                                          int64_t N, const VitroDropout *dropout);
+VitroStatus vitro_cuda_op_take_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x,
+                                      int64_t first);
+VitroStatus vitro_cuda_op_add_tokens(VitroDevice *dev, VitroTensor x, VitroTensor y, int64_t first);
+VitroStatus vitro_cuda_op_mean_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x,
+                                      int64_t first);
+VitroStatus vitro_cuda_op_mean_tokens_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dy,
+                                               int64_t first);
+VitroStatus vitro_cuda_op_scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                         const VitroEpilogue *epilogue);
+VitroStatus vitro_cuda_op_head_norm(VitroDevice *dev, VitroTensor y, VitroTensor mean,
+                                    VitroTensor rstd, VitroTensor x, VitroTensor gamma,
+                                    VitroTensor beta, double eps, int64_t first, int64_t heads);
+VitroStatus vitro_cuda_op_head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                             VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                             VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                             int64_t heads);
 VitroStatus vitro_cuda_op_cross_entropy(VitroDevice *dev, double *losses, int32_t *best,
                                         VitroTensor dlogits, VitroTensor logits,
                                         const int32_t *labels, double smoothing, double grad_scale);

@@ -29,6 +29,8 @@ static __device__ __forceinline__ float act_of(VitroAct act, float x)
         return x * gelu_tanh_sigmoid(x);
     case VITRO_ACT_TANH:
         return tanhf(x);
+    case VITRO_ACT_GELU_QUICK:
+        return x / (1.0f + expf(-1.702f * x));
     default:
         return x;
     }
@@ -48,6 +50,10 @@ static __device__ __forceinline__ float act_slope(VitroAct act, float x)
         const float t = tanhf(x);
         return 1.0f - t * t;
     }
+    case VITRO_ACT_GELU_QUICK: {
+        const float s = 1.0f / (1.0f + expf(-1.702f * x));
+        return s + 1.702f * x * s * (1.0f - s);
+    }
     default:
         return 1.0f;
     }
@@ -65,7 +71,7 @@ typedef struct Pieces {
 typedef struct Epilogue {
     VitroCudaMatrix out, in;
     VitroCudaMatrix pre, residual;
-    const float *bias;
+    const float *bias, *scale; /* [N] */
     VitroAct act;
     VitroCudaDrop drop, path;
     int64_t rows_per_sample;
@@ -83,6 +89,7 @@ static inline Epilogue make_epilogue(VitroCudaMatrix out, VitroCudaMatrix in, co
 {
     Epilogue k = {};
     k.out = out, k.in = in, k.bias = bias, k.act = e->act;
+    k.scale = (const float *)e->scale.data;
     k.pre.data = e->pre.data, k.pre.dtype = e->pre.dtype;
     k.residual.data = e->residual.data, k.residual.dtype = e->residual.dtype;
     k.drop = vitro_cuda_drop(&e->dropout);
@@ -95,7 +102,7 @@ static inline bool aligned(const Epilogue *e)
 {
     return vitro_aligned16(e->out.data) && vitro_aligned16(e->in.data) &&
            vitro_aligned16(e->pre.data) && vitro_aligned16(e->residual.data) &&
-           vitro_aligned16(e->bias);
+           vitro_aligned16(e->bias) && vitro_aligned16(e->scale);
 }
 
 static inline int64_t blocks_of(int64_t threads)
@@ -108,6 +115,18 @@ static __device__ __forceinline__ void place(int64_t *row, int64_t *col, const P
 {
     *row = i < INT64_C(0x100000000) ? (uint32_t)i / (uint32_t)p.across : i / p.across;
     *col = (i - *row * p.across) * 8;
+}
+
+/* LayerScale of the n columns from col, into x. */
+static __device__ __forceinline__ void scale_piece(VitroEight *x, const Epilogue &e, int64_t col,
+                                                   int n, bool wide)
+{
+    if (!e.scale)
+        return;
+    const VitroEight scale = vitro_load(e.scale, VITRO_F32, col, n, wide);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        x->v[i] *= scale.v[i];
 }
 
 /* path * drop of the piece that begins at (row, col), into x. */
@@ -152,6 +171,7 @@ static __global__ void __launch_bounds__(THREADS) epilogue_kernel(Epilogue e, Pi
         for (int k = 0; k < 8; k++)
             x.v[k] = act_of(e.act, x.v[k]);
     drop_piece(&x, e, p.N, row, col);
+    scale_piece(&x, e, col, n, p.wide);
     if (e.residual.data)
 #pragma unroll
         for (int k = 0; k < 8; k++)
@@ -176,6 +196,7 @@ static __global__ void __launch_bounds__(THREADS) epilogue_backward_kernel(Epilo
             x.v[k] *= act_slope(e.act, pre.v[k]);
     }
     drop_piece(&x, e, p.N, row, col);
+    scale_piece(&x, e, col, n, p.wide);
     vitro_store(e.out.data, e.out.dtype, at, x, n, p.wide);
 }
 
@@ -233,10 +254,11 @@ VitroStatus vitro_cuda_add(void *stream, float *to, const float *from, int64_t n
     return vitro_cuda_launched("add");
 }
 
-/* partial[piece][N] = sums of the piece's rows. A warp has 256 columns, the block's warps every
- * eighth row. */
+/* partial[piece][N] = sums of the piece's rows of dy, or, SCALED, of dy path drop act(pre). A warp
+ * has 256 columns, the block's warps every eighth row. */
+template <bool SCALED>
 static __global__ void __launch_bounds__(THREADS)
-    sum_rows_kernel(float *partial, VitroCudaMatrix dy, int64_t M, int64_t N, bool aligned)
+    sum_rows_kernel(float *partial, Epilogue e, int64_t M, int64_t N, bool wide)
 {
     __shared__ float room[GROUPS][VITRO_WARP * 8];
     const int lane = threadIdx.x % VITRO_WARP, group = threadIdx.x / VITRO_WARP;
@@ -248,7 +270,14 @@ static __global__ void __launch_bounds__(THREADS)
     if (n > 0)
 #pragma unroll 4
         for (int64_t row = first + group; row < end; row += GROUPS) {
-            const VitroEight x = vitro_load(dy.data, dy.dtype, row * N + col, n, aligned);
+            VitroEight x = vitro_load(e.in.data, e.in.dtype, row * N + col, n, wide);
+            if (SCALED) {
+                const VitroEight pre = vitro_load(e.pre.data, e.pre.dtype, row * N + col, n, wide);
+#pragma unroll
+                for (int i = 0; i < 8; i++)
+                    x.v[i] *= act_of(e.act, pre.v[i]);
+                drop_piece(&x, e, N, row, col);
+            }
 #pragma unroll
             for (int i = 0; i < 8; i++)
                 sum.v[i] += x.v[i];
@@ -266,16 +295,34 @@ static __global__ void __launch_bounds__(THREADS)
         partial[piece * N + to] = total;
 }
 
+static VitroStatus add_rows(void *stream, float *to, const Epilogue *e, bool scaled, int64_t M,
+                            int64_t N, float *workspace)
+{
+    const int64_t pieces = vitro_cuda_pieces(M), span = VITRO_WARP * 8;
+    const bool wide = N % 8 == 0 && aligned(e);
+    const dim3 grid((unsigned)((N + span - 1) / span), (unsigned)pieces);
+    if (scaled)
+        VITRO_LAUNCH(sum_rows_kernel<true>, grid, THREADS, 0, stream, workspace, *e, M, N, wide);
+    else
+        VITRO_LAUNCH(sum_rows_kernel<false>, grid, THREADS, 0, stream, workspace, *e, M, N, wide);
+    VITRO_TRY(vitro_cuda_launched("sum_rows"));
+    return vitro_cuda_add_pieces(stream, to, workspace, pieces, N, N);
+}
+
 VitroStatus vitro_cuda_add_rows(void *stream, float *db, VitroCudaMatrix dy, int64_t M, int64_t N,
                                 float *workspace)
 {
-    const int64_t pieces = vitro_cuda_pieces(M),
-                  across = (N + VITRO_WARP * 8 - 1) / (VITRO_WARP * 8);
-    const bool aligned = N % 8 == 0 && vitro_aligned16(dy.data);
-    const dim3 grid((unsigned)across, (unsigned)pieces);
-    VITRO_LAUNCH(sum_rows_kernel, grid, THREADS, 0, stream, workspace, dy, M, N, aligned);
-    VITRO_TRY(vitro_cuda_launched("sum_rows"));
-    return vitro_cuda_add_pieces(stream, db, workspace, pieces, N, N);
+    Epilogue e = {};
+    e.in = dy;
+    return add_rows(stream, db, &e, false, M, N, workspace);
+}
+
+VitroStatus vitro_cuda_scale_backward(void *stream, float *dscale, VitroCudaMatrix dy,
+                                      const VitroEpilogue *epilogue, int64_t M, int64_t N,
+                                      float *workspace)
+{
+    const Epilogue e = make_epilogue(dy, dy, NULL, epilogue);
+    return add_rows(stream, dscale, &e, true, M, N, workspace);
 }
 
 /* to[n] += partial[0][n] + partial[1][n] + ... A block has 32 columns; its warps every eighth

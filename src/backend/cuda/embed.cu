@@ -65,123 +65,192 @@ VitroStatus vitro_cuda_patchify(void *stream, VitroCudaMatrix patches, const flo
 /* ---- tokens --------------------------------------------------------------------------------- */
 
 typedef struct Tokens {
-    float *x; /* backward: const */
-    const float *emb, *cls, *pos;
-    float *demb, *dcls, *dpos;
+    float *x; /* backward: only read */
+    VitroCudaTokens of;
     VitroCudaDrop drop;
-    int64_t B, T, D;
     int64_t across; /* pieces of eight in a row */
     bool wide;
 } Tokens;
 
-static inline Tokens make_tokens(const VitroDropout *dropout, int64_t B, int64_t T, int64_t D)
+static inline Tokens make_tokens(float *x, const VitroCudaTokens *of, const VitroDropout *dropout)
 {
     Tokens k = {};
-    k.drop = vitro_cuda_drop(dropout);
-    k.B = B, k.T = T, k.D = D, k.across = (D + 7) / 8, k.wide = D % 8 == 0;
+    k.x = x, k.of = *of, k.drop = vitro_cuda_drop(dropout), k.across = (of->D + 7) / 8;
+    k.wide = of->D % 8 == 0 && vitro_aligned16(x) && vitro_aligned16(of->emb) &&
+             vitro_aligned16(of->cls) && vitro_aligned16(of->reg) && vitro_aligned16(of->pos);
     return k;
 }
 
+/* Of T tokens the last N are patches, and the R before these registers. */
 static __global__ void __launch_bounds__(THREADS) tokens_kernel(Tokens k)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    const int64_t row = i / k.across, col = (i - row * k.across) * 8, b = row / k.T;
-    const int64_t t = row - b * k.T;
-    if (b >= k.B)
+    const VitroCudaTokens &of = k.of;
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, T = of.T, D = of.D;
+    const int64_t row = i / k.across, col = (i - row * k.across) * 8, b = row / T, t = row - b * T;
+    if (b >= of.B)
         return;
-    const int n = k.D - col < 8 ? (int)(k.D - col) : 8;
-    VitroEight x = t ? vitro_load(k.emb, VITRO_F32, (b * (k.T - 1) + t - 1) * k.D + col, n, k.wide)
-                     : vitro_load(k.cls, VITRO_F32, col, n, k.wide);
-    const VitroEight pos = vitro_load(k.pos, VITRO_F32, t * k.D + col, n, k.wide);
+    const int n = D - col < 8 ? (int)(D - col) : 8;
+    const int64_t patch = t - (T - of.N), of_reg = patch + of.R, of_pos = t - (T - of.P);
+    VitroEight x = patch >= 0
+                       ? vitro_load(of.emb, VITRO_F32, (b * of.N + patch) * D + col, n, k.wide)
+                   : of_reg >= 0 ? vitro_load(of.reg, VITRO_F32, of_reg * D + col, n, k.wide)
+                                 : vitro_load(of.cls, VITRO_F32, col, n, k.wide);
+    if (of_pos >= 0) {
+        const VitroEight pos = vitro_load(of.pos, VITRO_F32, of_pos * D + col, n, k.wide);
 #pragma unroll
-    for (int e = 0; e < 8; e++)
-        x.v[e] += pos.v[e];
+        for (int e = 0; e < 8; e++)
+            x.v[e] += pos.v[e];
+    }
     if (k.drop.state)
-        vitro_drop8(&x, k.drop, b, t * k.D + col);
-    vitro_store(k.x, VITRO_F32, row * k.D + col, x, n, k.wide);
+        vitro_drop8(&x, k.drop, b, t * D + col);
+    vitro_store(k.x, VITRO_F32, row * D + col, x, n, k.wide);
 }
 
-VitroStatus vitro_cuda_tokens(void *stream, float *x, const float *emb, const float *cls,
-                              const float *pos, const VitroDropout *dropout, int64_t B, int64_t T,
-                              int64_t D)
+VitroStatus vitro_cuda_tokens(void *stream, float *x, const VitroCudaTokens *from,
+                              const VitroDropout *dropout)
 {
-    Tokens k = make_tokens(dropout, B, T, D);
-    k.x = x, k.emb = emb, k.cls = cls, k.pos = pos;
-    k.wide = k.wide && vitro_aligned16(x) && vitro_aligned16(emb) && vitro_aligned16(cls) &&
-             vitro_aligned16(pos);
-    VITRO_LAUNCH(tokens_kernel, blocks_of(B * T * k.across), THREADS, 0, stream, k);
+    const Tokens k = make_tokens(x, from, dropout);
+    VITRO_LAUNCH(tokens_kernel, blocks_of(from->B * from->T * k.across), THREADS, 0, stream, k);
     return vitro_cuda_launched("tokens");
+}
+
+static __device__ __forceinline__ void add_piece(float *to, const VitroEight &x, int n)
+{
+#pragma unroll
+    for (int e = 0; e < 8; e++)
+        if (e < n)
+            to[e] += x.v[e];
 }
 
 /* A thread has eight columns of one position, of all images: each sum over images has one owner. */
 static __global__ void __launch_bounds__(THREADS) tokens_backward_kernel(Tokens k)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    const VitroCudaTokens &of = k.of;
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, T = of.T, D = of.D;
     const int64_t t = i / k.across, col = (i - t * k.across) * 8;
-    if (t >= k.T)
+    if (t >= T)
         return;
-    const int n = k.D - col < 8 ? (int)(k.D - col) : 8;
+    const int n = D - col < 8 ? (int)(D - col) : 8;
+    const int64_t patch = t - (T - of.N), of_reg = patch + of.R, of_pos = t - (T - of.P);
     VitroEight sum = {};
 #pragma unroll 4
-    for (int64_t b = 0; b < k.B; b++) {
-        VitroEight x = vitro_load(k.x, VITRO_F32, (b * k.T + t) * k.D + col, n, k.wide);
+    for (int64_t b = 0; b < of.B; b++) {
+        VitroEight x = vitro_load(k.x, VITRO_F32, (b * T + t) * D + col, n, k.wide);
         if (k.drop.state)
-            vitro_drop8(&x, k.drop, b, t * k.D + col);
+            vitro_drop8(&x, k.drop, b, t * D + col);
 #pragma unroll
         for (int e = 0; e < 8; e++)
             sum.v[e] += x.v[e];
-        if (k.demb && t > 0)
-            vitro_store(k.demb, VITRO_F32, (b * (k.T - 1) + t - 1) * k.D + col, x, n, k.wide);
+        if (of.emb && patch >= 0)
+            vitro_store(of.emb, VITRO_F32, (b * of.N + patch) * D + col, x, n, k.wide);
     }
-#pragma unroll
-    for (int e = 0; e < 8; e++) {
-        if (k.dcls && t == 0 && e < n)
-            k.dcls[col + e] += sum.v[e];
-        if (k.dpos && e < n)
-            k.dpos[t * k.D + col + e] += sum.v[e];
-    }
+    if (of.cls && t == 0)
+        add_piece(of.cls + col, sum, n);
+    if (of.reg && patch < 0 && of_reg >= 0)
+        add_piece(of.reg + of_reg * D + col, sum, n);
+    if (of.pos && of_pos >= 0)
+        add_piece(of.pos + of_pos * D + col, sum, n);
 }
 
-VitroStatus vitro_cuda_tokens_backward(void *stream, float *demb, float *dcls, float *dpos,
-                                       const float *dx, const VitroDropout *dropout, int64_t B,
-                                       int64_t T, int64_t D)
+VitroStatus vitro_cuda_tokens_backward(void *stream, const VitroCudaTokens *to, const float *dx,
+                                       const VitroDropout *dropout)
 {
-    Tokens k = make_tokens(dropout, B, T, D);
-    k.x = (float *)dx, k.demb = demb, k.dcls = dcls, k.dpos = dpos; /* dx is only read */
-    k.wide = k.wide && vitro_aligned16(dx) && vitro_aligned16(demb);
-    VITRO_LAUNCH(tokens_backward_kernel, blocks_of(T * k.across), THREADS, 0, stream, k);
+    const Tokens k = make_tokens((float *)dx, to, dropout); /* dx is only read */
+    VITRO_LAUNCH(tokens_backward_kernel, blocks_of(to->T * k.across), THREADS, 0, stream, k);
     return vitro_cuda_launched("tokens_backward");
 }
 
-/* ---- the class token --------------------------------------------------------------------------
+/* ---- some of the tokens ------------------------------------------------------------------------
  */
 
-static __global__ void __launch_bounds__(THREADS)
-    take_cls_kernel(VitroCudaMatrix cls, VitroCudaMatrix x, int64_t B, int64_t T, int64_t D)
+/* Element i of [B,n,D] is x's at. */
+typedef struct Part {
+    VitroCudaMatrix x, y;
+    int64_t B, n, T, D, first;
+} Part;
+
+static inline Part make_part(VitroCudaMatrix x, VitroCudaMatrix y, int64_t B, int64_t n, int64_t T,
+                             int64_t D, int64_t first)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, b = i / D;
-    if (b < B)
-        vitro_store1(cls.data, cls.dtype, i, vitro_load1(x.data, x.dtype, b * T * D + (i - b * D)));
+    Part p;
+    p.x = x, p.y = y, p.B = B, p.n = n, p.T = T, p.D = D, p.first = first;
+    return p;
 }
 
-VitroStatus vitro_cuda_take_cls(void *stream, VitroCudaMatrix cls, VitroCudaMatrix x, int64_t B,
-                                int64_t T, int64_t D)
+static __device__ __forceinline__ int64_t in_whole(const Part &p, int64_t i)
 {
-    VITRO_LAUNCH(take_cls_kernel, blocks_of(B * D), THREADS, 0, stream, cls, x, B, T, D);
-    return vitro_cuda_launched("take_cls");
+    const int64_t image = p.n * p.D, b = i / image;
+    return (b * p.T + p.first) * p.D + (i - b * image);
 }
 
-static __global__ void __launch_bounds__(THREADS)
-    add_cls_kernel(float *x, const float *cls, int64_t B, int64_t T, int64_t D)
+static __global__ void __launch_bounds__(THREADS) take_tokens_kernel(Part p)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, b = i / D;
-    if (b < B)
-        x[b * T * D + (i - b * D)] += cls[i];
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < p.B * p.n * p.D)
+        vitro_store1(p.y.data, p.y.dtype, i, vitro_load1(p.x.data, p.x.dtype, in_whole(p, i)));
 }
 
-VitroStatus vitro_cuda_add_cls(void *stream, float *x, const float *cls, int64_t B, int64_t T,
-                               int64_t D)
+VitroStatus vitro_cuda_take_tokens(void *stream, VitroCudaMatrix y, VitroCudaMatrix x, int64_t B,
+                                   int64_t n, int64_t T, int64_t D, int64_t first)
 {
-    VITRO_LAUNCH(add_cls_kernel, blocks_of(B * D), THREADS, 0, stream, x, cls, B, T, D);
-    return vitro_cuda_launched("add_cls");
+    const Part p = make_part(x, y, B, n, T, D, first);
+    VITRO_LAUNCH(take_tokens_kernel, blocks_of(B * n * D), THREADS, 0, stream, p);
+    return vitro_cuda_launched("take_tokens");
+}
+
+static __global__ void __launch_bounds__(THREADS) add_tokens_kernel(Part p)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= p.B * p.n * p.D)
+        return;
+    const int64_t at = in_whole(p, i);
+    vitro_store1(p.x.data, p.x.dtype, at,
+                 vitro_load1(p.x.data, p.x.dtype, at) + vitro_load1(p.y.data, p.y.dtype, i));
+}
+
+VitroStatus vitro_cuda_add_tokens(void *stream, VitroCudaMatrix x, VitroCudaMatrix y, int64_t B,
+                                  int64_t n, int64_t T, int64_t D, int64_t first)
+{
+    const Part p = make_part(x, y, B, n, T, D, first);
+    VITRO_LAUNCH(add_tokens_kernel, blocks_of(B * n * D), THREADS, 0, stream, p);
+    return vitro_cuda_launched("add_tokens");
+}
+
+/* A thread has a column of an image. */
+static __global__ void __launch_bounds__(THREADS) mean_tokens_kernel(Part p)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, b = i / p.D, d = i - b * p.D;
+    if (b >= p.B)
+        return;
+    float sum = 0;
+#pragma unroll 8
+    for (int64_t t = p.first; t < p.T; t++)
+        sum += vitro_load1(p.x.data, p.x.dtype, (b * p.T + t) * p.D + d);
+    vitro_store1(p.y.data, p.y.dtype, i, sum / (float)(p.T - p.first));
+}
+
+VitroStatus vitro_cuda_mean_tokens(void *stream, VitroCudaMatrix y, VitroCudaMatrix x, int64_t B,
+                                   int64_t T, int64_t D, int64_t first)
+{
+    const Part p = make_part(x, y, B, 1, T, D, first);
+    VITRO_LAUNCH(mean_tokens_kernel, blocks_of(B * D), THREADS, 0, stream, p);
+    return vitro_cuda_launched("mean_tokens");
+}
+
+static __global__ void __launch_bounds__(THREADS) mean_tokens_backward_kernel(Part p)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x, row = i / p.D, b = row / p.T;
+    if (b >= p.B)
+        return;
+    const bool counts = row - b * p.T >= p.first;
+    const float dy = vitro_load1(p.y.data, p.y.dtype, b * p.D + (i - row * p.D));
+    vitro_store1(p.x.data, p.x.dtype, i, counts ? dy / (float)(p.T - p.first) : 0.0f);
+}
+
+VitroStatus vitro_cuda_mean_tokens_backward(void *stream, VitroCudaMatrix dx, VitroCudaMatrix dy,
+                                            int64_t B, int64_t T, int64_t D, int64_t first)
+{
+    const Part p = make_part(dx, dy, B, T, T, D, first);
+    VITRO_LAUNCH(mean_tokens_backward_kernel, blocks_of(B * T * D), THREADS, 0, stream, p);
+    return vitro_cuda_launched("mean_tokens_backward");
 }

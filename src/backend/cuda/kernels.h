@@ -26,15 +26,19 @@ typedef struct VitroCudaMatrix {
 /* to[n] = from[n], F32 and BF16 either way. */
 VitroStatus vitro_cuda_cast(void *stream, VitroCudaMatrix to, VitroCudaMatrix from, int64_t n);
 
-/* y[M,N] = residual + path drop act(x), where `pre` of the epilogue receives x where it is there.
- * y, x, residual and pre may be the same memory where element for element that makes sense; x has
- * its bias already, or gets `bias` [N] float32 (NULL: none). */
+/* y[M,N] = residual + path scale drop act(x), where `pre` of the epilogue receives x where it is
+ * there. y, x, residual and pre may be the same memory where element for element that makes sense;
+ * x has its bias already, or gets `bias` [N] float32 (NULL: none). */
 VitroStatus vitro_cuda_epilogue(void *stream, VitroCudaMatrix y, VitroCudaMatrix x,
                                 const float *bias, const VitroEpilogue *e, int64_t M, int64_t N);
 /* dpre[M,N] from dy[M,N], which may be the same. */
 VitroStatus vitro_cuda_epilogue_backward(void *stream, VitroCudaMatrix dpre, VitroCudaMatrix dy,
                                          const VitroEpilogue *e, int64_t M, int64_t N);
 
+/* dscale[N] += the gradient of the epilogue's scale, from dy[M,N]. workspace: as the next one's. */
+VitroStatus vitro_cuda_scale_backward(void *stream, float *dscale, VitroCudaMatrix dy,
+                                      const VitroEpilogue *e, int64_t M, int64_t N,
+                                      float *workspace);
 /* db[N] += the rows of dy[M,N]. workspace: float[vitro_cuda_pieces(M) * N]. */
 VitroStatus vitro_cuda_add_rows(void *stream, float *db, VitroCudaMatrix dy, int64_t M, int64_t N,
                                 float *workspace);
@@ -64,24 +68,47 @@ VitroStatus vitro_cuda_layernorm_backward(void *stream, float *dx, float *dgamma
                                           const float *mean, const float *rstd, const float *gamma,
                                           int64_t M, int64_t D, float *workspace);
 
+/* y[M,N] = x with a LayerNorm of each of `heads` pieces of Dh columns, from column `first` on; y
+ * may be x, and is of its dtype. mean, rstd [M,heads] (NULL: inference). */
+VitroStatus vitro_cuda_head_norm(void *stream, VitroCudaMatrix y, float *mean, float *rstd,
+                                 VitroCudaMatrix x, const float *gamma, const float *beta,
+                                 double eps, int64_t M, int64_t N, int64_t first, int64_t heads,
+                                 int64_t Dh);
+/* dx[M,N] in place; dgamma, dbeta [Dh] += (NULL: frozen). workspace:
+ * float[2 * vitro_cuda_pieces(M) * Dh]. */
+VitroStatus vitro_cuda_head_norm_backward(void *stream, VitroCudaMatrix dx, float *dgamma,
+                                          float *dbeta, VitroCudaMatrix x, const float *mean,
+                                          const float *rstd, const float *gamma, int64_t M,
+                                          int64_t N, int64_t first, int64_t heads, int64_t Dh,
+                                          float *workspace);
+
 /* ---- embed.cu ------------------------------------------------------------------------------- */
 
 /* patches[B,N,C*P*P] from images[B,C,H,W] float32. */
 VitroStatus vitro_cuda_patchify(void *stream, VitroCudaMatrix patches, const float *images,
                                 int64_t B, int64_t C, int64_t H, int64_t W, int64_t P);
-VitroStatus vitro_cuda_tokens(void *stream, float *x, const float *emb, const float *cls,
-                              const float *pos, const VitroDropout *dropout, int64_t B, int64_t T,
-                              int64_t D);
-/* demb, dcls, dpos: as the op of the same name; any may be NULL. */
-VitroStatus vitro_cuda_tokens_backward(void *stream, float *demb, float *dcls, float *dpos,
-                                       const float *dx, const VitroDropout *dropout, int64_t B,
-                                       int64_t T, int64_t D);
-/* cls[B,D] = x[B,T,D]'s token 0, of one dtype. */
-VitroStatus vitro_cuda_take_cls(void *stream, VitroCudaMatrix cls, VitroCudaMatrix x, int64_t B,
-                                int64_t T, int64_t D);
-/* x[B,T,D]'s token 0 += cls[B,D]. */
-VitroStatus vitro_cuda_add_cls(void *stream, float *x, const float *cls, int64_t B, int64_t T,
-                               int64_t D);
+/* What x[B,T,D] is made of; each may be NULL. */
+typedef struct VitroCudaTokens {
+    float *emb, *cls, *reg, *pos; /* [B,N,D], [D], [R,D], [P,D] of the last P tokens */
+    int64_t B, T, D, N, R, P;
+} VitroCudaTokens;
+
+VitroStatus vitro_cuda_tokens(void *stream, float *x, const VitroCudaTokens *from,
+                              const VitroDropout *dropout);
+/* `to` holds gradients: emb =, the others +=. */
+VitroStatus vitro_cuda_tokens_backward(void *stream, const VitroCudaTokens *to, const float *dx,
+                                       const VitroDropout *dropout);
+/* y[B,n,D] = x[B,T,D]'s tokens from `first` on, or these += y. */
+VitroStatus vitro_cuda_take_tokens(void *stream, VitroCudaMatrix y, VitroCudaMatrix x, int64_t B,
+                                   int64_t n, int64_t T, int64_t D, int64_t first);
+VitroStatus vitro_cuda_add_tokens(void *stream, VitroCudaMatrix x, VitroCudaMatrix y, int64_t B,
+                                  int64_t n, int64_t T, int64_t D, int64_t first);
+/* y[B,D] = the mean of x[B,T,D]'s tokens from `first` on, and the way back, which sets all of dx.
+ */
+VitroStatus vitro_cuda_mean_tokens(void *stream, VitroCudaMatrix y, VitroCudaMatrix x, int64_t B,
+                                   int64_t T, int64_t D, int64_t first);
+VitroStatus vitro_cuda_mean_tokens_backward(void *stream, VitroCudaMatrix dx, VitroCudaMatrix dy,
+                                            int64_t B, int64_t T, int64_t D, int64_t first);
 
 /* ---- loss.cu: the loss, and what acts on flat ranges ------------------------------------------
  */

@@ -264,3 +264,133 @@ VitroStatus vitro_cuda_layernorm_backward(void *stream, float *dx, float *dgamma
         VITRO_TRY(vitro_cuda_add_pieces(stream, dgamma, workspace, pieces, 2 * D, D));
     return dbeta ? vitro_cuda_add_pieces(stream, dbeta, workspace + D, pieces, 2 * D, D) : VITRO_OK;
 }
+
+/* ---- heads: the same over pieces of a row, a warp for each -------------------------------------
+ */
+
+typedef struct Heads {
+    VitroCudaMatrix y, x; /* backward: y is dx */
+    float *mean, *rstd;
+    const float *gamma, *beta;
+    float *partial; /* [pieces][2][Dh] */
+    float eps;
+    int64_t M, N, first, heads, Dh;
+} Heads;
+
+static __global__ void __launch_bounds__(THREADS) head_norm_kernel(Heads k)
+{
+    const int64_t i = (int64_t)blockIdx.x * WARPS + threadIdx.x / VITRO_WARP;
+    const int64_t m = i / k.heads, at = m * k.N + k.first + (i - m * k.heads) * k.Dh;
+    const int lane = threadIdx.x % VITRO_WARP;
+    if (m >= k.M)
+        return;
+    float sum = 0, squares = 0;
+    for (int64_t d = lane; d < k.Dh; d += VITRO_WARP)
+        sum += vitro_load1(k.x.data, k.x.dtype, at + d);
+    const float mean = vitro_warp_sum(sum) / (float)k.Dh;
+    for (int64_t d = lane; d < k.Dh; d += VITRO_WARP) {
+        const float x = vitro_load1(k.x.data, k.x.dtype, at + d) - mean;
+        squares += x * x;
+    }
+    const float rstd = 1.0f / sqrtf(vitro_warp_sum(squares) / (float)k.Dh + k.eps);
+    for (int64_t d = lane; d < k.Dh; d += VITRO_WARP) {
+        const float x = vitro_load1(k.x.data, k.x.dtype, at + d);
+        vitro_store1(k.y.data, k.y.dtype, at + d, (x - mean) * rstd * k.gamma[d] + k.beta[d]);
+    }
+    if (lane == 0 && k.mean)
+        k.mean[i] = mean;
+    if (lane == 0 && k.rstd)
+        k.rstd[i] = rstd;
+}
+
+static inline unsigned blocks_of_heads(const Heads *k)
+{
+    return (unsigned)((k->M * k->heads + WARPS - 1) / WARPS);
+}
+
+VitroStatus vitro_cuda_head_norm(void *stream, VitroCudaMatrix y, float *mean, float *rstd,
+                                 VitroCudaMatrix x, const float *gamma, const float *beta,
+                                 double eps, int64_t M, int64_t N, int64_t first, int64_t heads,
+                                 int64_t Dh)
+{
+    Heads k = {};
+    k.y = y, k.x = x, k.mean = mean, k.rstd = rstd, k.gamma = gamma, k.beta = beta;
+    k.eps = (float)eps, k.M = M, k.N = N, k.first = first, k.heads = heads, k.Dh = Dh;
+    if (y.data != x.data)
+        VITRO_TRY(vitro_cuda_cast(stream, y, x, M * N)); /* the columns without a norm */
+    VITRO_LAUNCH(head_norm_kernel, blocks_of_heads(&k), THREADS, 0, stream, k);
+    return vitro_cuda_launched("head_norm");
+}
+
+/* A block has 32 columns of the heads and a piece of the rows, its warps every eighth of them. */
+static __global__ void __launch_bounds__(THREADS) head_norm_sums_kernel(Heads k)
+{
+    __shared__ float room[2][WARPS][VITRO_WARP];
+    const int lane = threadIdx.x % VITRO_WARP, warp = threadIdx.x / VITRO_WARP;
+    const int64_t piece = blockIdx.y, pieces = gridDim.y, d = (int64_t)blockIdx.x * 32 + lane;
+    const int64_t begin = piece * k.M / pieces, end = (piece + 1) * k.M / pieces;
+    float gamma = 0, beta = 0;
+    for (int64_t m = begin + warp; m < end && d < k.Dh; m += WARPS)
+        for (int64_t h = 0; h < k.heads; h++) {
+            const int64_t at = m * k.N + k.first + h * k.Dh + d, i = m * k.heads + h;
+            const float dy = vitro_load1(k.y.data, k.y.dtype, at);
+            gamma += dy * (vitro_load1(k.x.data, k.x.dtype, at) - k.mean[i]) * k.rstd[i];
+            beta += dy;
+        }
+    room[0][warp][lane] = gamma;
+    room[1][warp][lane] = beta;
+    __syncthreads();
+    if (warp > 1 || d >= k.Dh)
+        return;
+    float sum = 0; /* warp 0: of gamma; warp 1: of beta */
+    for (int w = 0; w < WARPS; w++)
+        sum += room[warp][w][lane];
+    k.partial[(piece * 2 + warp) * k.Dh + d] = sum;
+}
+
+static __global__ void __launch_bounds__(THREADS) head_norm_backward_kernel(Heads k)
+{
+    const int64_t i = (int64_t)blockIdx.x * WARPS + threadIdx.x / VITRO_WARP;
+    const int64_t m = i / k.heads, at = m * k.N + k.first + (i - m * k.heads) * k.Dh;
+    const int lane = threadIdx.x % VITRO_WARP;
+    if (m >= k.M)
+        return;
+    const float mean = k.mean[i], rstd = k.rstd[i];
+    float sum_g = 0, sum_g_xhat = 0;
+    for (int64_t d = lane; d < k.Dh; d += VITRO_WARP) {
+        const float g = vitro_load1(k.y.data, k.y.dtype, at + d) * k.gamma[d];
+        sum_g += g;
+        sum_g_xhat += g * (vitro_load1(k.x.data, k.x.dtype, at + d) - mean) * rstd;
+    }
+    const float mean_g = vitro_warp_sum(sum_g) / (float)k.Dh;
+    const float mean_g_xhat = vitro_warp_sum(sum_g_xhat) / (float)k.Dh;
+    for (int64_t d = lane; d < k.Dh; d += VITRO_WARP) {
+        const float g = vitro_load1(k.y.data, k.y.dtype, at + d) * k.gamma[d];
+        const float xhat = (vitro_load1(k.x.data, k.x.dtype, at + d) - mean) * rstd;
+        vitro_store1(k.y.data, k.y.dtype, at + d, rstd * (g - mean_g - xhat * mean_g_xhat));
+    }
+}
+
+VitroStatus vitro_cuda_head_norm_backward(void *stream, VitroCudaMatrix dx, float *dgamma,
+                                          float *dbeta, VitroCudaMatrix x, const float *mean,
+                                          const float *rstd, const float *gamma, int64_t M,
+                                          int64_t N, int64_t first, int64_t heads, int64_t Dh,
+                                          float *workspace)
+{
+    const int64_t pieces = vitro_cuda_pieces(M);
+    Heads k = {};
+    k.y = dx, k.x = x, k.mean = (float *)mean, k.rstd = (float *)rstd; /* only read */
+    k.gamma = gamma, k.partial = workspace;
+    k.M = M, k.N = N, k.first = first, k.heads = heads, k.Dh = Dh;
+    if (dgamma || dbeta) {
+        const dim3 grid((unsigned)((Dh + 31) / 32), (unsigned)pieces);
+        VITRO_LAUNCH(head_norm_sums_kernel, grid, THREADS, 0, stream, k);
+        VITRO_TRY(vitro_cuda_launched("head_norm_sums"));
+    }
+    if (dgamma)
+        VITRO_TRY(vitro_cuda_add_pieces(stream, dgamma, workspace, pieces, 2 * Dh, Dh));
+    if (dbeta)
+        VITRO_TRY(vitro_cuda_add_pieces(stream, dbeta, workspace + Dh, pieces, 2 * Dh, Dh));
+    VITRO_LAUNCH(head_norm_backward_kernel, blocks_of_heads(&k), THREADS, 0, stream, k);
+    return vitro_cuda_launched("head_norm_backward");
+}

@@ -32,6 +32,23 @@ VitroStatus vitro_cuda_op_epilogue_backward(VitroDevice *dev, VitroTensor dpre, 
                                      vitro_tensor_rows(&dy), vitro_tensor_cols(&dy)));
 }
 
+static VitroStatus scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                  const VitroEpilogue *e)
+{
+    const int64_t M = vitro_tensor_rows(&dy), N = vitro_tensor_cols(&dy);
+    void *room;
+    assert(e->pre.data && e->rows_per_sample > 0);
+    VITRO_TRY(vitro_cuda_scratch(&room, dev, VITRO_CUDA_SCRATCH_SUM,
+                                 (size_t)(vitro_cuda_pieces(M) * N) * sizeof(float)));
+    return vitro_cuda_scale_backward(stream_of(dev), dscale.data, matrix(dy), e, M, N, room);
+}
+
+VitroStatus vitro_cuda_op_scale_backward(VitroDevice *dev, VitroTensor dscale, VitroTensor dy,
+                                         const VitroEpilogue *e)
+{
+    RUN(scale_backward(dev, dscale, dy, e));
+}
+
 /* ---- layer norm --------------------------------------------------------------------------------
  */
 
@@ -63,6 +80,37 @@ VitroStatus vitro_cuda_op_layernorm_backward(VitroDevice *dev, VitroTensor dx, V
                                              VitroTensor gamma)
 {
     RUN(layernorm_backward(dev, dx, dgamma, dbeta, add, dy, x, mean, rstd, gamma));
+}
+
+VitroStatus vitro_cuda_op_head_norm(VitroDevice *dev, VitroTensor y, VitroTensor mean,
+                                    VitroTensor rstd, VitroTensor x, VitroTensor gamma,
+                                    VitroTensor beta, double eps, int64_t first, int64_t heads)
+{
+    RUN(vitro_cuda_head_norm(stream_of(dev), matrix(y), mean.data, rstd.data, matrix(x), gamma.data,
+                             beta.data, eps, vitro_tensor_rows(&x), vitro_tensor_cols(&x), first,
+                             heads, gamma.dim[0]));
+}
+
+static VitroStatus head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                      VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                      VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                      int64_t heads)
+{
+    const int64_t M = vitro_tensor_rows(&x), Dh = gamma.dim[0];
+    void *room;
+    VITRO_TRY(vitro_cuda_scratch(&room, dev, VITRO_CUDA_SCRATCH_SUM,
+                                 (size_t)(2 * vitro_cuda_pieces(M) * Dh) * sizeof(float)));
+    return vitro_cuda_head_norm_backward(stream_of(dev), matrix(dx), dgamma.data, dbeta.data,
+                                         matrix(x), mean.data, rstd.data, gamma.data, M,
+                                         vitro_tensor_cols(&x), first, heads, Dh, room);
+}
+
+VitroStatus vitro_cuda_op_head_norm_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dgamma,
+                                             VitroTensor dbeta, VitroTensor x, VitroTensor mean,
+                                             VitroTensor rstd, VitroTensor gamma, int64_t first,
+                                             int64_t heads)
+{
+    RUN(head_norm_backward(dev, dx, dgamma, dbeta, x, mean, rstd, gamma, first, heads));
 }
 
 /* ---- attention ---------------------------------------------------------------------------------
@@ -161,33 +209,70 @@ VitroStatus vitro_cuda_op_patchify(VitroDevice *dev, VitroTensor patches, VitroT
                             images.dim[1], images.dim[2], images.dim[3], patch_size));
 }
 
-VitroStatus vitro_cuda_op_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
-                                 VitroTensor pos, const VitroDropout *dropout)
+static VitroCudaTokens tokens_of(VitroTensor x, VitroTensor emb, VitroTensor cls, VitroTensor reg,
+                                 VitroTensor pos, int64_t N)
 {
     assert(x.rank == 3);
-    RUN(vitro_cuda_tokens(stream_of(dev), x.data, emb.data, cls.data, pos.data, dropout, x.dim[0],
-                          x.dim[1], x.dim[2]));
+    return (VitroCudaTokens){.emb = emb.data,
+                             .cls = cls.data,
+                             .reg = reg.data,
+                             .pos = pos.data,
+                             .B = x.dim[0],
+                             .T = x.dim[1],
+                             .D = x.dim[2],
+                             .N = N,
+                             .R = reg.data ? reg.dim[0] : 0,
+                             .P = pos.data ? pos.dim[0] : 0};
+}
+
+VitroStatus vitro_cuda_op_tokens(VitroDevice *dev, VitroTensor x, VitroTensor emb, VitroTensor cls,
+                                 VitroTensor reg, VitroTensor pos, const VitroDropout *dropout)
+{
+    const VitroCudaTokens k = tokens_of(x, emb, cls, reg, pos, emb.data ? emb.dim[1] : 0);
+    RUN(vitro_cuda_tokens(stream_of(dev), x.data, &k, dropout));
 }
 
 VitroStatus vitro_cuda_op_tokens_backward(VitroDevice *dev, VitroTensor demb, VitroTensor dcls,
-                                          VitroTensor dpos, VitroTensor dx,
-                                          const VitroDropout *dropout)
+                                          VitroTensor dreg, VitroTensor dpos, VitroTensor dx,
+                                          int64_t N, const VitroDropout *dropout)
+{
+    const VitroCudaTokens k = tokens_of(dx, demb, dcls, dreg, dpos, N);
+    RUN(vitro_cuda_tokens_backward(stream_of(dev), &k, dx.data, dropout));
+}
+
+/* Tokens of y[B,n,D], or [B,D]. */
+static int64_t count_of(VitroTensor y)
+{
+    return y.rank == 3 ? y.dim[1] : 1;
+}
+
+VitroStatus vitro_cuda_op_take_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
+{
+    assert(x.rank == 3);
+    RUN(vitro_cuda_take_tokens(stream_of(dev), matrix(y), matrix(x), x.dim[0], count_of(y),
+                               x.dim[1], x.dim[2], first));
+}
+
+VitroStatus vitro_cuda_op_add_tokens(VitroDevice *dev, VitroTensor x, VitroTensor y, int64_t first)
+{
+    assert(x.rank == 3);
+    RUN(vitro_cuda_add_tokens(stream_of(dev), matrix(x), matrix(y), x.dim[0], count_of(y), x.dim[1],
+                              x.dim[2], first));
+}
+
+VitroStatus vitro_cuda_op_mean_tokens(VitroDevice *dev, VitroTensor y, VitroTensor x, int64_t first)
+{
+    assert(x.rank == 3);
+    RUN(vitro_cuda_mean_tokens(stream_of(dev), matrix(y), matrix(x), x.dim[0], x.dim[1], x.dim[2],
+                               first));
+}
+
+VitroStatus vitro_cuda_op_mean_tokens_backward(VitroDevice *dev, VitroTensor dx, VitroTensor dy,
+                                               int64_t first)
 {
     assert(dx.rank == 3);
-    RUN(vitro_cuda_tokens_backward(stream_of(dev), demb.data, dcls.data, dpos.data, dx.data,
-                                   dropout, dx.dim[0], dx.dim[1], dx.dim[2]));
-}
-
-VitroStatus vitro_cuda_op_take_cls(VitroDevice *dev, VitroTensor cls, VitroTensor x)
-{
-    assert(x.rank == 3);
-    RUN(vitro_cuda_take_cls(stream_of(dev), matrix(cls), matrix(x), x.dim[0], x.dim[1], x.dim[2]));
-}
-
-VitroStatus vitro_cuda_op_add_cls(VitroDevice *dev, VitroTensor x, VitroTensor cls)
-{
-    assert(x.rank == 3);
-    RUN(vitro_cuda_add_cls(stream_of(dev), x.data, cls.data, x.dim[0], x.dim[1], x.dim[2]));
+    RUN(vitro_cuda_mean_tokens_backward(stream_of(dev), matrix(dx), matrix(dy), dx.dim[0],
+                                        dx.dim[1], dx.dim[2], first));
 }
 
 /* ---- loss and optimizers ------------------------------------------------------------------------
