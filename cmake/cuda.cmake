@@ -24,8 +24,6 @@ endif()
 
 if(VITRO_CUDA STREQUAL OFF)
   message(STATUS "CUDA back end: left out (VITRO_CUDA is OFF)")
-elseif(NOT EXISTS ${PROJECT_SOURCE_DIR}/src/backend/cuda/attention.cu)
-  vitro_no_cuda("its attention is not there yet")
 elseif(NOT VITRO_NVCC)
   vitro_no_cuda("there is no nvcc")
 elseif(NOT VITRO_CUDA_HOST)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tensor cores and the copies that feed them, as PTX's mma.sync, ldmatrix and cp.async: what
- * compute capability 8.0 and all later ones have. The emulator of the tests brings bodies of its own. */
+ * compute capability 8.0 and all later ones have. The emulator of the tests brings bodies of its
+ * own. */
 #ifndef VITRO_BACKEND_CUDA_MMA_CUH
 #define VITRO_BACKEND_CUDA_MMA_CUH
 
