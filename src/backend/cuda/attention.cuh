@@ -55,6 +55,7 @@ static __device__ __forceinline__ float vitro_attn_drop(const VitroAttn &a, int 
     return vitro_drop_factor(a.drop, b, ((int64_t)h * a.T + i) * a.T + j);
 }
 
+extern "C" {
 /* attention_plain.cu: any head up to 256 wide, either type, all arithmetic in float32. */
 VitroStatus vitro_attention_plain_forward(void *stream, const VitroAttn *a, VitroDtype dtype);
 VitroStatus vitro_attention_plain_backward(void *stream, const VitroAttn *a, VitroDtype dtype);
@@ -67,6 +68,7 @@ VitroStatus vitro_attention_cls_forward(void *stream, const VitroAttn *a, VitroD
 VitroStatus vitro_attention_cls_backward(void *stream, const VitroAttn *a, VitroDtype dtype);
 /* attention.cu: a->delta [B,H,T] from dctx and ctx. */
 VitroStatus vitro_attention_delta(void *stream, const VitroAttn *a, VitroDtype dtype);
+}
 
 /* Lets a kernel's blocks have so much dynamic shared memory. */
 static inline VitroStatus vitro_attention_room(const void *kernel, size_t bytes)
