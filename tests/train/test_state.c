@@ -292,7 +292,7 @@ static void disagree(const VitroTrainState *s, const VitroConfig *cfg, const Vit
 {
     double loss[EPOCHS * BATCHES], other[EPOCHS * BATCHES];
     VitroBuf end_a, end_b;
-    char *keep = vitro_asprintf("%s", path);
+    char *keep = path;
     path = vitro_path_join(dir, "scratch.safetensors");
     Run r = begin(cfg, o, precision, 1);
     int n = finish(&r, loss, &end_a);
