@@ -4,6 +4,7 @@
 #include "model_args.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
@@ -218,10 +219,12 @@ int model_args_config(const ModelArgs *m, const char *default_preset, int has_lo
 
 /* ---- a checkpoint --------------------------------------------------------------------------- */
 
-/* What --model-name states about a file: the width, the depth and the patches; its heads where the
- * file does not tell. The rest (classes, image size) differs between files of one preset. */
-static uint32_t preset_statements(const ModelArgs *m, const VitroCard *card, VitroConfig *given)
+/* What --model-name states about a file: the width, the depth and the patches; where the file does
+ * not tell, its heads, and under timm's names what no tensor shows. The rest (classes, image size)
+ * differs between files of one preset. */
+static uint32_t preset_statements(const ModelArgs *m, const ModelFile *file, VitroConfig *given)
 {
+    const VitroCard *card = &file->card;
     VitroConfig preset;
     *given = m->config;
     if (!is_set(m->model_name) || vitro_config_preset(&preset, m->model_name))
@@ -230,6 +233,9 @@ static uint32_t preset_statements(const ModelArgs *m, const VitroCard *card, Vit
     bool same_width = !(m->given & VITRO_CFG_EMBED_DIM) || m->config.embed_dim == preset.embed_dim;
     if (!(card->config_known & VITRO_CFG_NUM_HEADS) && same_width)
         stated |= VITRO_CFG_NUM_HEADS;
+    if (!card->config_known && strcmp(vitro_checkpoint_naming(file->ckpt), "timm") == 0)
+        stated |= VITRO_CFG_NORM_EPS | VITRO_CFG_ACT | VITRO_CFG_GLOBAL_POOL |
+                  VITRO_CFG_POOL_INCLUDE_PREFIX;
     vitro_config_apply(given, &preset, stated & ~m->given);
     return m->given | stated;
 }
@@ -269,7 +275,7 @@ int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t
     if (vitro_card_read(&opened.card, opened.ckpt) ||
         vitro_checkpoint_adopt_names(opened.ckpt, is_set(m->key_map) ? m->key_map : NULL))
         goto failed;
-    uint32_t stated = preset_statements(m, &opened.card, &given) & ~ignore;
+    uint32_t stated = preset_statements(m, &opened, &given) & ~ignore;
     if (vitro_config_from_checkpoint(&opened.config, note, sizeof(note), opened.ckpt, &opened.card,
                                      &given, stated))
         goto failed;

@@ -248,6 +248,7 @@ void vitro_checkpoint_close(VitroCheckpoint *ckpt)
     for (int i = 0; i < ckpt->shard_count; i++)
         vitro_checkpoint_close(ckpt->shard[i]);
     vitro_free(ckpt->shard);
+    vitro_free(ckpt->remark);
     vitro_zip_close(&ckpt->zip);
     vitro_map_close(&ckpt->map);
     vitro_free(ckpt->path);

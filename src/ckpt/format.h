@@ -38,6 +38,7 @@ struct VitroCheckpoint {
     char *metadata;     /* owned; NULL: none */
     char *training;     /* .pth: see vitro_torch_read_args; owned; NULL: none */
     const char *naming; /* static; NULL: unknown */
+    char *remark;       /* owned; what adopt_names left out, or NULL */
     VitroZip zip;       /* .npz, .pth in zip form; else zeroed */
     void *json;         /* .safetensors: its __metadata__ (json_t) */
     /* Of an index: the files that have the tensors, owned, each without a tensor of its own. */
@@ -81,10 +82,15 @@ VitroStatus vitro_ckpt_add(VitroCheckpoint *ckpt, const VitroCkptTensor *t, cons
 VitroStatus vitro_ckpt_count(int64_t *count, const char *name, VitroDtype dtype, int rank,
                              const int64_t *dim);
 
-/* How a tensor of a new list is made of the file's: each source turned by numpy.transpose(axes),
- * all joined along the first dimension, seen in another shape of as many elements. */
+/* How a tensor of a new list is made of the file's: each source, or one element of its first
+ * dimension, seen in another shape, turned by numpy.transpose(axes), all joined along the first
+ * dimension, and that seen in another shape. Of as many elements each time. */
 typedef struct VitroCkptSource {
     int64_t index;                 /* of the old list */
+    bool is_slice;                 /* only element `slice` of the first dimension */
+    int64_t slice;
+    int view_rank; /* 0: in its own shape */
+    int64_t view[VITRO_CKPT_MAX_RANK];
     int axis_count;                /* 0: not turned; else its rank */
     int axis[VITRO_CKPT_MAX_RANK]; /* a permutation */
 } VitroCkptSource;

@@ -4,6 +4,7 @@
  * the names mean. */
 #include "base/alloc.h"
 #include "ckpt/format.h"
+#include "tensor/dtype.h"
 
 #include <assert.h>
 #include <string.h>
@@ -19,9 +20,29 @@ static void set_shape(VitroCkptTensor *t, int rank, const int64_t *dim)
     }
 }
 
-static VitroCkptTensor turned(const VitroCkptTensor *t, const VitroCkptSource *s)
+/* Element `i` of the first dimension. */
+static void take_slice(VitroCkptTensor *t, int64_t i)
 {
-    VitroCkptTensor out = *t;
+    assert(t->info.rank > 0 && i < t->info.dim[0]);
+    const size_t at = (size_t)(i * t->stride[0]) * vitro_dtype_size(t->info.dtype);
+    t->info.count /= t->info.dim[0];
+    t->data = t->info.count ? t->data + at : NULL;
+    t->info.rank--;
+    memmove(t->info.dim, t->info.dim + 1, (size_t)t->info.rank * sizeof(t->info.dim[0]));
+    memmove(t->stride, t->stride + 1, (size_t)t->info.rank * sizeof(t->stride[0]));
+    t->contiguous = vitro_ckpt_is_contiguous(t);
+}
+
+static VitroCkptTensor turned(const VitroCkptTensor *from, const VitroCkptSource *s)
+{
+    VitroCkptTensor out = *from;
+    if (s->is_slice)
+        take_slice(&out, s->slice);
+    if (s->view_rank) {
+        assert(out.contiguous);
+        set_shape(&out, s->view_rank, s->view);
+    }
+    const VitroCkptTensor whole = out, *t = &whole;
     for (int i = 0; i < s->axis_count; i++) {
         out.info.dim[i] = t->info.dim[s->axis[i]];
         out.stride[i] = t->stride[s->axis[i]];
@@ -57,7 +78,7 @@ static VitroStatus make(VitroCkptTensor *out, const VitroCheckpoint *ckpt, const
             out->part[i] = turned(from, &m->source[i]);
             out->part[i].name = NULL;
             out->part[i].info.name = name;
-            out->info.count += from->info.count;
+            out->info.count += out->part[i].info.count;
         }
     }
     set_shape(out, m->rank, m->dim);

@@ -9,8 +9,10 @@
 
 typedef VitroPickleNode Node;
 
-/* Dicts that hold the state dict in training checkpoints, the first of them that is there. */
-static const char *const wrappers[] = {"state_dict", "model_state_dict", "model", "net"};
+/* Dicts that hold the state dict in training checkpoints, the first of them that is there: averaged
+ * weights before the others, as timm does, and DINO's teacher before its student. */
+static const char *const wrappers[] = {"state_dict_ema", "model_ema", "teacher", "state_dict",
+                                       "model_state_dict", "model", "net", "student"};
 
 #define MAX_WRAPPERS 4 /* within each other */
 

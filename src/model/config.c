@@ -36,14 +36,53 @@ static const Preset presets[] = {
     {"vit_tiny_patch4_28", 28, 4, 1, 10, 192, 12, 3, false},  /* MNIST, Fashion-MNIST */
 };
 
+/* What a row of presets.inc says besides numbers. */
+enum {
+    NO_QKV_BIAS = 1 << 0,
+    NO_EMBED_CLASS = 1 << 1,
+    PRE_NORM = 1 << 2,
+    FC_NORM = 1 << 3,
+    INCLUDE_PREFIX = 1 << 4,
+    QK_NORM = 1 << 5,
+    DISTILLED = 1 << 6,
+    NO_CLASS = 1 << 7,
+    NO_PROJ_BIAS = 1 << 8,
+    NO_FINAL_NORM = 1 << 9,
+    AVG = 1 << 10,
+    MAP = 1 << 11,
+    GELU_TANH = 1 << 12,
+    QUICK_GELU = 1 << 13,
+    EPS_5 = 1 << 14
+};
+
+typedef struct TimmPreset {
+    const char *name;
+    int side, patch_size, num_classes;
+    int embed_dim, depth, num_heads;
+    double mlp_ratio, init_values;
+    int reg_tokens;
+    int flags;
+} TimmPreset;
+
+static const TimmPreset timm_presets[] = {
+#include "model/presets.inc"
+};
+
+enum {
+    OWN_COUNT = sizeof(presets) / sizeof(presets[0]),
+    TIMM_COUNT = sizeof(timm_presets) / sizeof(timm_presets[0])
+};
+
 int vitro_preset_count(void)
 {
-    return (int)(sizeof(presets) / sizeof(presets[0]));
+    return OWN_COUNT + TIMM_COUNT;
 }
 
 const char *vitro_preset_name(int i)
 {
-    return i >= 0 && i < vitro_preset_count() ? presets[i].name : NULL;
+    if (i < 0 || i >= vitro_preset_count())
+        return NULL;
+    return i < OWN_COUNT ? presets[i].name : timm_presets[i - OWN_COUNT].name;
 }
 
 static VitroConfig preset_config(const Preset *p)
@@ -63,6 +102,39 @@ static VitroConfig preset_config(const Preset *p)
                          .act = VITRO_ACT_GELU};
 }
 
+static VitroConfig timm_config(const TimmPreset *p)
+{
+    const int f = p->flags;
+    return (VitroConfig){.img_height = p->side,
+                         .img_width = p->side,
+                         .patch_size = p->patch_size,
+                         .in_channels = 3,
+                         .num_classes = p->num_classes,
+                         .embed_dim = p->embed_dim,
+                         .depth = p->depth,
+                         .num_heads = p->num_heads,
+                         .mlp_ratio = p->mlp_ratio,
+                         .qkv_bias = !(f & NO_QKV_BIAS),
+                         .norm_eps = f & EPS_5 ? 1e-5 : 1e-6,
+                         .act = f & GELU_TANH    ? VITRO_ACT_GELU_TANH
+                                : f & QUICK_GELU ? VITRO_ACT_GELU_QUICK
+                                                 : VITRO_ACT_GELU,
+                         .init_values = p->init_values,
+                         .global_pool = f & AVG   ? VITRO_POOL_AVG
+                                        : f & MAP ? VITRO_POOL_MAP
+                                                  : VITRO_POOL_TOKEN,
+                         .pool_include_prefix = f & INCLUDE_PREFIX,
+                         .no_class_token = f & NO_CLASS,
+                         .reg_tokens = p->reg_tokens,
+                         .no_embed_class = f & NO_EMBED_CLASS,
+                         .distilled = f & DISTILLED,
+                         .pre_norm = f & PRE_NORM,
+                         .no_final_norm = f & NO_FINAL_NORM,
+                         .fc_norm = f & FC_NORM,
+                         .qk_norm = f & QK_NORM,
+                         .no_proj_bias = f & NO_PROJ_BIAS};
+}
+
 /* Length of the common prefix: the nearest names are those that agree longest. */
 static size_t agreement(const char *a, const char *b)
 {
@@ -72,19 +144,27 @@ static size_t agreement(const char *a, const char *b)
     return n;
 }
 
+/* timm's names may have the tag of their pretrained weights behind a dot. */
+static bool is_name(const char *preset, const char *name)
+{
+    size_t n = strlen(preset);
+    return strncmp(preset, name, n) == 0 && (!name[n] || name[n] == '.');
+}
+
 VitroStatus vitro_config_preset(VitroConfig *out, const char *name)
 {
-    const Preset *nearest = presets;
+    const char *nearest = vitro_preset_name(0);
     for (int i = 0; i < vitro_preset_count(); i++) {
-        if (strcmp(presets[i].name, name) == 0) {
-            *out = preset_config(&presets[i]);
+        const char *preset = vitro_preset_name(i);
+        if (is_name(preset, name)) {
+            *out = i < OWN_COUNT ? preset_config(&presets[i])
+                                 : timm_config(&timm_presets[i - OWN_COUNT]);
             return VITRO_OK;
         }
-        if (agreement(presets[i].name, name) > agreement(nearest->name, name))
-            nearest = &presets[i];
+        if (agreement(preset, name) > agreement(nearest, name))
+            nearest = preset;
     }
-    return vitro_fail(VITRO_E_ARG, "no model is named \"%s\"; the nearest is %s", name,
-                      nearest->name);
+    return vitro_fail(VITRO_E_ARG, "no model is named \"%s\"; the nearest is %s", name, nearest);
 }
 
 void vitro_config_apply(VitroConfig *cfg, const VitroConfig *from, uint32_t fields)

@@ -11,15 +11,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_TEXT   ((size_t)1 << 20) /* bytes of a key map */
-#define MAX_RULES  4096
-#define MAX_TERMS  64 /* sources of one line: 3 x the heads of one that stores them one by one */
-#define MAX_BLOCKS 65536
-#define MAX_NAME   256 /* bytes, with the NUL */
+#define MAX_TEXT    ((size_t)1 << 20) /* bytes of a key map */
+#define MAX_RULES   4096
+#define MAX_TERMS   64 /* sources of one line: 3 x the heads of one that stores them one by one */
+#define MAX_BLOCKS  65536
+#define MAX_STACKED 1024 /* blocks in one tensor */
+#define MAX_NAME    256  /* bytes, with the NUL */
 
 typedef struct Term {
     char pattern[MAX_NAME];
-    bool has_star;
+    bool has_star; /* in the name, */
+    bool stacked;  /* or "[*]" behind it */
+    bool splits;   /* "{ppc}" */
     int axis_count;
     int axis[VITRO_CKPT_MAX_RANK];
 } Term;
@@ -92,6 +95,22 @@ static VitroStatus take_axes(Term *t, Line *l)
     return VITRO_OK;
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* Whether the name ends so; then it does no longer. */
+static bool take_end(Term *t, const char *end)
+{
+    size_t n = strlen(t->pattern), m = strlen(end);
+    if (n <= m || !ends_with(t->pattern, end))
+        return false;
+    t->pattern[n - m] = 0;
+    return true;
+}
+
 static VitroStatus take_term(Term *t, Line *l, const char *what)
 {
     *t = (Term){0};
@@ -106,9 +125,11 @@ static VitroStatus take_term(Term *t, Line *l, const char *what)
         return FAIL(l->number, "%s is no UTF-8 text of at most %d bytes", what, MAX_NAME - 1);
     memcpy(t->pattern, l->at, n);
     t->pattern[n] = 0;
+    t->splits = take_end(t, "{ppc}");
+    t->stacked = take_end(t, "[*]");
     const char *star = strchr(t->pattern, '*');
     t->has_star = star != NULL;
-    if (star && strchr(star + 1, '*'))
+    if (star && (t->stacked || strchr(star + 1, '*')))
         return FAIL(l->number, "\"%s\" has two '*', one is the most", t->pattern);
     l->at += n;
     return take_axes(t, l);
@@ -131,10 +152,11 @@ static VitroStatus take_mapping(Rule *r, Line *l)
         return FAIL(l->number, "expected '=' and the new name behind \"%s\"",
                     r->term[r->count - 1].pattern);
     VITRO_TRY(take_term(&r->target, l, "the new name"));
-    if (r->target.axis_count)
-        return FAIL(l->number, "axes belong to names left of the '='");
+    if (r->target.axis_count || r->target.stacked || r->target.splits)
+        return FAIL(l->number, "axes, [*] and {ppc} belong to names left of the '='");
     for (int i = 0; i < r->count; i++)
-        if (r->term[i].has_star != r->target.has_star)
+        if ((r->term[i].has_star || r->term[i].stacked) != r->target.has_star ||
+            r->term[i].stacked != r->term[0].stacked)
             return FAIL(l->number, "'*' must be in \"%s\" and in \"%s\", or in neither",
                         r->term[i].pattern, r->target.pattern);
     return VITRO_OK;
@@ -242,12 +264,6 @@ typedef struct Shape {
     int64_t dim[VITRO_CKPT_MAX_RANK];
 } Shape;
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* Dimensions `from` to `to` - 1 become one. */
 static void merge(Shape *s, int from, int to)
 {
@@ -264,7 +280,7 @@ static void merge(Shape *s, int from, int to)
  * number of dimensions that parameter `name` has here. The order of elements never changes. */
 static void fit_shape(Shape *s, const char *name)
 {
-    if (strcmp(name, "cls_token") == 0 || strcmp(name, "pos_embed") == 0) {
+    if (ends_with(name, "_token") || strcmp(name, "pos_embed") == 0 || ends_with(name, ".latent")) {
         while (s->rank > 3 && s->dim[0] == 1)
             merge(s, 0, 2);
         for (; s->rank < 3; s->rank++) {
@@ -273,7 +289,8 @@ static void fit_shape(Shape *s, const char *name)
         }
     } else if (s->rank > 1 && (ends_with(name, ".bias") || strstr(name, "norm"))) {
         merge(s, 0, s->rank);
-    } else if (s->rank > 2 && ends_with(name, ".qkv.weight")) {
+    } else if (s->rank > 2 && (ends_with(name, ".qkv.weight") || ends_with(name, ".q.weight") ||
+                               ends_with(name, ".kv.weight"))) {
         merge(s, 0, s->rank - 1);
     } else if (s->rank > 2 && ends_with(name, ".weight") &&
                strcmp(name, "patch_embed.proj.weight") != 0) {
@@ -311,6 +328,21 @@ static VitroStatus claim(Fate *fate, bool *found, const VitroKeyMap *map, int r,
     return VITRO_OK;
 }
 
+/* "- decoder_*": whatever begins so. */
+static bool is_wild(const Rule *rule)
+{
+    return rule->drops && ends_with(rule->term[0].pattern, "*");
+}
+
+static void claim_wild(Fate *fate, const VitroKeyMap *map, int r, const VitroCheckpoint *ckpt)
+{
+    const char *pattern = map->rule[r].term[0].pattern;
+    for (int64_t i = 0; i < vitro_checkpoint_count(ckpt); i++)
+        if (fate[i].rule < 0 &&
+            strncmp(vitro_checkpoint_info(ckpt, i)->name, pattern, strlen(pattern) - 1) == 0)
+            fate[i] = (Fate){r, 0, false};
+}
+
 static VitroStatus claim_all(Fate *fate, const VitroKeyMap *map, const VitroCheckpoint *ckpt)
 {
     char name[MAX_FILLED];
@@ -318,6 +350,10 @@ static VitroStatus claim_all(Fate *fate, const VitroKeyMap *map, const VitroChec
         const Rule *rule = &map->rule[r];
         bool found = true;
         int n = 0;
+        if (is_wild(rule)) {
+            claim_wild(fate, map, r, ckpt);
+            continue;
+        }
         for (; found && n < (rule->term[0].has_star ? MAX_BLOCKS : 1); n++)
             VITRO_TRY(claim(fate, &found, map, r, n, ckpt));
         if (n == 1 && !found && !rule->may_miss)
@@ -346,25 +382,71 @@ static VitroStatus keep(Renaming *out, const VitroCheckpoint *ckpt, int64_t i)
     return VITRO_OK;
 }
 
-/* Adds tensor `i`, turned, to the shape of those before it. */
-static VitroStatus join(Shape *joined, const VitroCheckpoint *ckpt, int64_t i, const Term *t,
-                        int line, bool is_first, VitroDtype dtype)
+/* {ppc}: the last dimension becomes three. */
+static VitroStatus split_patch(Shape *s, const char *name, int line)
 {
-    const VitroTensorInfo *info = vitro_checkpoint_info(ckpt, i);
-    char text[128], other[128];
+    int64_t n = s->rank ? s->dim[s->rank - 1] : 0, channels = n % 3 == 0 ? 3 : 1, side = 1;
+    for (;; channels = 1, side = 1) {
+        while (side < 16384 && side * side * channels < n)
+            side++;
+        if (side * side * channels == n || channels == 1)
+            break;
+    }
+    if (side * side * channels != n || s->rank + 2 > VITRO_CKPT_MAX_RANK)
+        return FAIL(line, "tensor \"%s\": %lld elements are no square patch of 3 channels or 1",
+                    name, (long long)n);
+    s->dim[s->rank - 1] = s->dim[s->rank] = side;
+    s->dim[s->rank + 1] = channels;
+    s->rank += 2;
+    return VITRO_OK;
+}
+
+/* Where block n's source is, and its shape. */
+static VitroStatus find_source(VitroCkptSource *out, Shape *shape, const VitroCheckpoint *ckpt,
+                               const Term *t, int n, int line)
+{
+    *out = (VitroCkptSource){.index = find(ckpt, t, n), .axis_count = t->axis_count};
+    memcpy(out->axis, t->axis, sizeof(out->axis));
+    const VitroTensorInfo *info = vitro_checkpoint_info(ckpt, out->index);
     Shape s = {.rank = info->rank};
-    for (int d = 0; d < info->rank; d++)
-        s.dim[d] = info->dim[t->axis_count ? t->axis[d] : d];
+    memcpy(s.dim, info->dim, sizeof(s.dim));
+    if (t->stacked) {
+        out->is_slice = true;
+        out->slice = n;
+        s.rank--;
+        memmove(s.dim, s.dim + 1, (size_t)s.rank * sizeof(s.dim[0]));
+    }
+    if (t->splits) {
+        if (!ckpt->tensor[out->index].contiguous)
+            return FAIL(line, "tensor \"%s\" is not contiguous", info->name);
+        VITRO_TRY(split_patch(&s, info->name, line));
+        out->view_rank = s.rank;
+        memcpy(out->view, s.dim, sizeof(out->view));
+    }
+    if (t->axis_count && t->axis_count != s.rank)
+        return FAIL(line, "tensor \"%s\" has %d dimensions, %d axes are given", info->name, s.rank,
+                    t->axis_count);
+    *shape = s;
+    for (int d = 0; d < s.rank && t->axis_count; d++)
+        shape->dim[d] = s.dim[t->axis[d]];
+    return VITRO_OK;
+}
+
+/* Adds a source of shape `s` to the shape of those before it. */
+static VitroStatus join(Shape *joined, const VitroTensorInfo *info, const Shape *s, int line,
+                        bool is_first, VitroDtype dtype)
+{
+    char text[128], other[128];
     if (is_first) {
-        *joined = s;
+        *joined = *s;
         return VITRO_OK;
     }
-    bool fits = s.rank == joined->rank && s.rank > 0 && info->dtype == dtype &&
-                memcmp(s.dim + 1, joined->dim + 1, (size_t)(s.rank - 1) * sizeof(s.dim[0])) == 0;
-    if (!fits || __builtin_add_overflow(joined->dim[0], s.dim[0], &joined->dim[0]))
+    bool fits = s->rank == joined->rank && s->rank > 0 && info->dtype == dtype &&
+                memcmp(s->dim + 1, joined->dim + 1, (size_t)(s->rank - 1) * sizeof(s->dim[0])) == 0;
+    if (!fits || __builtin_add_overflow(joined->dim[0], s->dim[0], &joined->dim[0]))
         return FAIL(line, "tensor \"%s\" of type %s and shape %s cannot be joined to %s %s",
                     info->name, vitro_dtype_name(info->dtype),
-                    vitro_tensor_shape_text(text, sizeof(text), s.rank, s.dim),
+                    vitro_tensor_shape_text(text, sizeof(text), s->rank, s->dim),
                     vitro_dtype_name(dtype),
                     vitro_tensor_shape_text(other, sizeof(other), joined->rank, joined->dim));
     return VITRO_OK;
@@ -378,16 +460,12 @@ static VitroStatus put_together(Renaming *out, const VitroCheckpoint *ckpt, cons
     VitroDtype dtype = VITRO_F32;
     Shape shape = {0};
     for (int k = 0; k < rule->count; k++) {
-        const Term *t = &rule->term[k];
         VitroCkptSource *s = &out->source[out->source_count++];
-        *s = (VitroCkptSource){.index = find(ckpt, t, n), .axis_count = t->axis_count};
-        memcpy(s->axis, t->axis, sizeof(s->axis));
+        Shape of_source;
+        VITRO_TRY(find_source(s, &of_source, ckpt, &rule->term[k], n, rule->line));
         const VitroTensorInfo *info = vitro_checkpoint_info(ckpt, s->index);
-        if (t->axis_count && t->axis_count != info->rank)
-            return FAIL(rule->line, "tensor \"%s\" has %d dimensions, %d axes are given",
-                        info->name, info->rank, t->axis_count);
         dtype = k == 0 ? info->dtype : dtype;
-        VITRO_TRY(join(&shape, ckpt, s->index, t, rule->line, k == 0, dtype));
+        VITRO_TRY(join(&shape, info, &of_source, rule->line, k == 0, dtype));
     }
     int64_t elements;
     VitroStatus st =
@@ -401,14 +479,86 @@ static VitroStatus put_together(Renaming *out, const VitroCheckpoint *ckpt, cons
     return VITRO_OK;
 }
 
+/* How many tensors rule `r` makes of the one that leads it: more than one where that is stacked. */
+static VitroStatus count_made(int64_t *out, const Rule *rule, const VitroCheckpoint *ckpt)
+{
+    char text[128];
+    *out = 1;
+    for (int k = 0; k < rule->count && rule->term[0].stacked; k++) {
+        const VitroTensorInfo *info = vitro_checkpoint_info(ckpt, find(ckpt, &rule->term[k], 0));
+        const int64_t n = info->rank ? info->dim[0] : 0;
+        if (n < 1 || n > MAX_STACKED || (k && n != *out))
+            return FAIL(
+                rule->line,
+                "tensor \"%s\" of shape %s: expected 1 to %d blocks in the first dimension, "
+                "as many as in its like",
+                info->name, vitro_tensor_shape_text(text, sizeof(text), info->rank, info->dim),
+                MAX_STACKED);
+        *out = n;
+    }
+    return VITRO_OK;
+}
+
+/* A line about what is left out, for people: some names and how many there are. */
+static VitroStatus tell_dropped(VitroCheckpoint *ckpt, const Fate *fate, const VitroKeyMap *map)
+{
+    enum { NAMED = 4 };
+    VitroBuf text;
+    int64_t count = 0;
+    const char *all;
+    vitro_buf_init(&text, 4096);
+    VitroStatus st = VITRO_OK;
+    for (int64_t i = 0; i < vitro_checkpoint_count(ckpt); i++)
+        if (fate[i].rule >= 0 && map->rule[fate[i].rule].drops && count++ < NAMED)
+            VITRO_GOTO(vitro_buf_printf(&text, "%s%.100s", count > 1 ? ", " : "left out: ",
+                                        vitro_checkpoint_info(ckpt, i)->name));
+    if (count > NAMED)
+        VITRO_GOTO(vitro_buf_printf(&text, ", ... (%lld tensors)", (long long)count));
+    if (count && ckpt->remark)
+        VITRO_GOTO(vitro_buf_printf(&text, "; %s", ckpt->remark));
+    if (count) {
+        VITRO_GOTO(vitro_buf_cstr(&text, &all));
+        char *copy = vitro_strdup(all);
+        st = copy ? VITRO_OK : VITRO_NOMEM;
+        vitro_free(ckpt->remark);
+        ckpt->remark = copy;
+    }
+done:
+    vitro_buf_deinit(&text);
+    return st;
+}
+
 static VitroStatus plan(Renaming *out, const Fate *fate, const VitroKeyMap *map,
                         const VitroCheckpoint *ckpt)
 {
     for (int64_t i = 0; i < vitro_checkpoint_count(ckpt); i++) {
-        if (fate[i].rule < 0)
+        const Rule *rule = fate[i].rule < 0 ? NULL : &map->rule[fate[i].rule];
+        int64_t made = 0;
+        if (!rule)
             VITRO_TRY(keep(out, ckpt, i));
-        else if (fate[i].leads && !map->rule[fate[i].rule].drops)
-            VITRO_TRY(put_together(out, ckpt, &map->rule[fate[i].rule], fate[i].block));
+        if (!rule || !fate[i].leads || rule->drops)
+            continue;
+        VITRO_TRY(count_made(&made, rule, ckpt));
+        for (int64_t n = 0; n < made; n++)
+            VITRO_TRY(
+                put_together(out, ckpt, rule, rule->term[0].stacked ? (int)n : fate[i].block));
+    }
+    return VITRO_OK;
+}
+
+/* Tensors and sources that `plan` is going to need. */
+static VitroStatus count_planned(int64_t *tensors, int64_t *sources, const Fate *fate,
+                                 const VitroKeyMap *map, const VitroCheckpoint *ckpt)
+{
+    *tensors = *sources = 0;
+    for (int64_t i = 0; i < vitro_checkpoint_count(ckpt); i++) {
+        int64_t made = 1, each = 1;
+        if (fate[i].rule >= 0 && fate[i].leads && !map->rule[fate[i].rule].drops) {
+            VITRO_TRY(count_made(&made, &map->rule[fate[i].rule], ckpt));
+            each = map->rule[fate[i].rule].count;
+        }
+        *tensors += made;
+        *sources += made * each;
     }
     return VITRO_OK;
 }
@@ -416,12 +566,11 @@ static VitroStatus plan(Renaming *out, const Fate *fate, const VitroKeyMap *map,
 VitroStatus vitro_key_map_rename(const VitroKeyMap *map, VitroCheckpoint *ckpt)
 {
     size_t count = (size_t)vitro_checkpoint_count(ckpt);
+    int64_t tensors, sources;
     VitroStatus st = VITRO_E_NOMEM;
+    Renaming new = {0};
     Fate *fate = vitro_calloc(count, sizeof(*fate));
-    Renaming new = {.move = vitro_calloc(count, sizeof(*new.move)),
-                    .name = vitro_calloc(count, sizeof(*new.name)),
-                    .source = vitro_calloc(count, sizeof(*new.source))};
-    if (!fate || !new.move || !new.name || !new.source)
+    if (!fate)
         goto done;
     for (size_t i = 0; i < count; i++) {
         fate[i].rule = -1;
@@ -431,13 +580,51 @@ VitroStatus vitro_key_map_rename(const VitroKeyMap *map, VitroCheckpoint *ckpt)
         }
     }
     VITRO_GOTO(claim_all(fate, map, ckpt));
+    VITRO_GOTO(count_planned(&tensors, &sources, fate, map, ckpt));
+    st = VITRO_E_NOMEM;
+    new.move = vitro_calloc((size_t)tensors, sizeof(*new.move));
+    new.name = vitro_calloc((size_t)tensors, sizeof(*new.name));
+    new.source = vitro_calloc((size_t)sources, sizeof(*new.source));
+    if (!new.move || !new.name || !new.source)
+        goto done;
     VITRO_GOTO(plan(&new, fate, map, ckpt));
+    VITRO_GOTO(tell_dropped(ckpt, fate, map));
     st = vitro_ckpt_rearrange(ckpt, new.move, new.count);
 done:
     vitro_free(new.source);
     vitro_free(new.name);
     vitro_free(new.move);
     vitro_free(fate);
+    return st;
+}
+
+/* Names that begin with `prefix` lose it; the others are left out, and told. */
+static VitroStatus strip(VitroCheckpoint *ckpt, const char *prefix)
+{
+    const size_t count = (size_t)vitro_checkpoint_count(ckpt), n = strlen(prefix);
+    Rule rule = {.drops = true};
+    const VitroKeyMap map = {.rule = &rule, .count = 1};
+    Renaming new = {.move = vitro_calloc(count, sizeof(*new.move)),
+                    .source = vitro_calloc(count, sizeof(*new.source))};
+    Fate *fate = vitro_calloc(count, sizeof(*fate));
+    VitroStatus st = VITRO_E_NOMEM;
+    if (!new.move || !new.source || !fate)
+        goto done;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = vitro_checkpoint_info(ckpt, (int64_t)i)->name;
+        bool kept = strncmp(name, prefix, n) == 0 && name[n];
+        fate[i].rule = kept ? -1 : 0;
+        if (!kept)
+            continue;
+        VITRO_GOTO(keep(&new, ckpt, (int64_t)i));
+        new.move[new.count - 1].name += n;
+    }
+    VITRO_GOTO(tell_dropped(ckpt, fate, &map));
+    st = vitro_ckpt_rearrange(ckpt, new.move, new.count);
+done:
+    vitro_free(fate);
+    vitro_free(new.source);
+    vitro_free(new.move);
     return st;
 }
 
@@ -459,6 +646,65 @@ static VitroStatus rename_by_file(VitroCheckpoint *ckpt, const char *path)
     return st;
 }
 
+/* What programs put before a backbone's names, one or several of them. */
+static bool is_wrapping(const char *prefix, size_t size)
+{
+    static const char *const words[] = {"module.",  "model.",   "_orig_mod.", "backbone.",
+                                        "encoder.", "teacher.", "student.",   "base_model.",
+                                        "params/",  "opt/",     "target/",    "img/"};
+    while (size > 0) {
+        size_t n = 0;
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && !n; i++)
+            if (strlen(words[i]) <= size && strncmp(prefix, words[i], strlen(words[i])) == 0)
+                n = strlen(words[i]);
+        if (!n)
+            return false;
+        prefix += n;
+        size -= n;
+    }
+    return true;
+}
+
+/* vit-pytorch's models without a class token keep one of no elements. */
+static VitroStatus drop_empty_class(VitroCheckpoint *ckpt)
+{
+    static const char text[] = "- cls_token\n";
+    VitroKeyMap *map;
+    int64_t i = vitro_checkpoint_find(ckpt, "cls_token");
+    if (i < 0 || vitro_checkpoint_info(ckpt, i)->count > 0)
+        return VITRO_OK;
+    VITRO_TRY(vitro_key_map_parse(&map, text, strlen(text)));
+    VitroStatus st = vitro_key_map_rename(map, ckpt);
+    vitro_key_map_free(map);
+    return st;
+}
+
+/* A tensor that every ViT has, under each of the known namings. */
+static const char *const marks[] = {
+    "patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight", "conv_proj.weight",
+    "to_patch_embedding.1.weight", "embedding/kernel"};
+
+/* Where a backbone lies under a prefix beside other things (DINO's teacher, a detector's body), it
+ * alone is kept, without the prefix. */
+static VitroStatus unwrap(VitroCheckpoint *ckpt)
+{
+    const char *name = NULL;
+    size_t size = 0;
+    for (int64_t i = 0; i < vitro_checkpoint_count(ckpt) && !size; i++)
+        for (size_t k = 0; k < sizeof(marks) / sizeof(marks[0]) && !size; k++) {
+            name = vitro_checkpoint_info(ckpt, i)->name;
+            if (ends_with(name, marks[k]))
+                size = strlen(name) - strlen(marks[k]);
+            if (size && !is_wrapping(name, size))
+                size = 0;
+        }
+    if (!size || size >= MAX_NAME - 8)
+        return VITRO_OK;
+    char prefix[MAX_NAME];
+    snprintf(prefix, sizeof(prefix), "%.*s", (int)size, name);
+    return strip(ckpt, prefix);
+}
+
 VitroStatus vitro_checkpoint_adopt_names(VitroCheckpoint *ckpt, const char *key_map)
 {
     const VitroFamily *known = NULL;
@@ -467,6 +713,8 @@ VitroStatus vitro_checkpoint_adopt_names(VitroCheckpoint *ckpt, const char *key_
     if (key_map) {
         VITRO_TRY(rename_by_file(ckpt, key_map));
     } else {
+        VITRO_TRY(unwrap(ckpt));
+        VITRO_TRY(drop_empty_class(ckpt));
         st = vitro_family_of(&known, &map, ckpt);
         if (st == VITRO_OK && map)
             st = vitro_key_map_rename(map, ckpt);
