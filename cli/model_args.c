@@ -279,6 +279,8 @@ int model_file_open(ModelFile *f, const ModelArgs *m, const char *path, uint32_t
     if (vitro_config_from_checkpoint(&opened.config, note, sizeof(note), opened.ckpt, &opened.card,
                                      &given, stated))
         goto failed;
+    if (vitro_checkpoint_remark(opened.ckpt))
+        cli_note("%s", vitro_checkpoint_remark(opened.ckpt));
     if (note[0])
         cli_note("%s", note);
     if (opened.config.num_classes == 0 && vitro_card_set_classes(&opened.card, NULL, 0))

@@ -89,6 +89,9 @@ VITRO_API const char *vitro_checkpoint_metadata_key(const VitroCheckpoint *ckpt,
  * had to be changed), "torchvision", "huggingface", "flax", "key map"; "unknown" if of no known
  * family, or if it was not called. Static storage. */
 VITRO_API const char *vitro_checkpoint_naming(const VitroCheckpoint *ckpt);
+/* What vitro_checkpoint_adopt_names left out as no part of a model (a decoder, a pooler, ...): one
+ * line for people, or NULL. Borrowed. */
+VITRO_API const char *vitro_checkpoint_remark(const VitroCheckpoint *ckpt);
 
 /* A string that a file carries under a key; UTF-8. */
 typedef struct VitroNote {

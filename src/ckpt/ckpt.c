@@ -267,6 +267,11 @@ const char *vitro_checkpoint_format(const VitroCheckpoint *ckpt)
     return ckpt->format->name;
 }
 
+const char *vitro_checkpoint_remark(const VitroCheckpoint *ckpt)
+{
+    return ckpt->remark;
+}
+
 const char *vitro_checkpoint_naming(const VitroCheckpoint *ckpt)
 {
     return ckpt->naming ? ckpt->naming : "unknown";

@@ -105,9 +105,9 @@ static const char *const hugging_face[] = {
     HF_5("deit.", HF_REGISTER("deit.") HF_HEAD),
     HF_5("", HF_REGISTER(""))};
 
-/* google-research/vision_transformer and big_vision (Flax): kernels are [in..., out...], attention's
- * [D,H,D/H] and [H,D/H,D]. `b` stands before a block's names; `n` behind them is "[*]" where one
- * tensor holds all blocks. */
+/* google-research/vision_transformer and big_vision (Flax): kernels are [in..., out...], those of
+ * attention [D,H,D/H] and [H,D/H,D]. `b` stands before a block's names; `n` behind them is "[*]"
+ * where one tensor holds all blocks. */
 #define FLAX_EMBEDDINGS(pos)                                                                       \
     "? cls = cls_token\n"                                                                          \
     pos " = pos_embed\n"                                                                           \
@@ -164,7 +164,8 @@ static const char *const flax[] = {
          "MlpBlock_0/"),
     FLAX("pos_embedding", FLAX_STACK, "[*]", "MultiHeadDotProductAttention_0/", "LayerNorm_1/",
          "MlpBlock_0/"),
-    FLAX(GVT_POS, FLAX_BLOCK, "", "MultiHeadDotProductAttention_0/", "LayerNorm_1/", "MlpBlock_0/")};
+    FLAX(GVT_POS, FLAX_BLOCK, "", "MultiHeadDotProductAttention_0/", "LayerNorm_1/",
+         "MlpBlock_0/")};
 
 /* vit_pytorch/vit.py: patches are rows x columns x channels, with LayerNorms around the embedding
  * and without; blocks and head have had two forms. */

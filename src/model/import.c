@@ -65,6 +65,7 @@ static VitroStatus read_shapes(Shapes *s, const VitroCheckpoint *ckpt)
 {
     const VitroTensorInfo *t;
     *s = (Shapes){0};
+    VITRO_TRY(vitro_check_features(ckpt));
     VITRO_TRY(need(&t, ckpt, "patch_embed.proj.weight", 4, 2));
     s->D = t->dim[0];
     s->patch_elements = t->count / s->D;
@@ -426,7 +427,8 @@ static void remark(const Note *note, const char *fmt, ...)
     va_end(ap);
 }
 
-static VitroStatus guess_heads(VitroConfig *cfg, const Note *note)
+/* `project`: there is attn.proj in a model that with one head would have none (vit-pytorch). */
+static VitroStatus guess_heads(VitroConfig *cfg, const Note *note, bool project)
 {
     int heads = preset_heads(cfg);
     const char *why = "that of the preset with this width, depth and patch size";
@@ -434,6 +436,9 @@ static VitroStatus guess_heads(VitroConfig *cfg, const Note *note)
         heads = cfg->embed_dim / 64;
         why = "embed_dim / 64";
     }
+    if (heads == 1 && project)
+        return vitro_fail(VITRO_E_ARG, "the file does not say how many attention heads the model "
+                                       "has, but for that it is more than one: state --num-heads");
     if (!heads)
         return vitro_fail(VITRO_E_ARG,
                           "the file does not say how many attention heads the model has, and "
@@ -536,9 +541,11 @@ static VitroStatus combine(VitroConfig *cfg, const Note *note, const Shapes *s,
                            "in the file's tensors it is"));
     VITRO_TRY(check_claims(&card->config, carded, given, given_fields, "was given as", card_has));
     if (!((carded | given_fields) & VITRO_CFG_NUM_HEADS))
-        VITRO_TRY(guess_heads(cfg, note));
-    if (family && !**family->map && !card->config_known)
-        guess_arguments(cfg, note, given_fields);
+        VITRO_TRY(guess_heads(cfg, note, family && strcmp(family->name, "vit-pytorch") == 0));
+    /* a card of this library's own says all, and leaves out what is 0 */
+    const uint32_t own = VITRO_CFG_NORM_EPS | VITRO_CFG_ACT;
+    if (family && !**family->map && (carded & own) != own)
+        guess_arguments(cfg, note, carded | given_fields);
     return vitro_config_validate(cfg);
 }
 

@@ -30,7 +30,6 @@ typedef struct Findings {
     const VitroTensorInfo *head[2]; /* the last two matrices outside of the blocks */
     const VitroTensorInfo *wide;    /* q, k and v of another width than the tokens' */
     const VitroTensorInfo *one_head;
-    const VitroTensorInfo *patch_norm; /* of another width than D */
     int64_t D, heads, block_tensors;
     bool encoder_layer; /* torch.nn.TransformerEncoderLayer's names */
     bool qkv, qkv_bias;
@@ -124,10 +123,7 @@ static void look_outside(Findings *f, const VitroTensorInfo *t)
         f->cls = t;
     } else if (is_patch && (t->rank == 2 || t->rank == 4)) {
         f->patch = t;
-    } else if (is_patch && is_gain(t)) {
-        /* the one behind the embedding is patch_norm, which the model knows */
-        f->patch_norm = !f->patch_norm || t->count > f->patch_norm->count ? t : f->patch_norm;
-    } else if (is_gain(t)) {
+    } else if (is_gain(t) && !is_patch) {
         f->final_norm = t;
     } else if (t->rank == 2) {
         f->head[0] = f->head[1];
@@ -161,8 +157,6 @@ static Findings look(const VitroCheckpoint *ckpt, const Prefix *blocks)
     }
     if (f.patch)
         f.D = f.patch->dim[0];
-    if (f.patch_norm && f.patch_norm->count == f.D)
-        f.patch_norm = NULL;
     return f;
 }
 
@@ -210,24 +204,9 @@ static void say_blocks(Text *out, const Findings *f)
             f->wide->dim[0] / 3, f->wide->dim[1], NAME(f->wide), shape(text, f->wide));
 }
 
-/* A position per patch of a square picture, and none for a class token. */
-static bool is_square(const VitroTensorInfo *pos)
-{
-    int64_t rows = pos->rank > 1 ? pos->dim[pos->rank - 2] : 0, side = 1;
-    while (side < 65536 && side * side < rows)
-        side++;
-    return side * side == rows;
-}
-
 static void say_differences(Text *out, const Findings *f)
 {
     char text[96], other[96];
-    if (f->patch_norm)
-        say(out, "a LayerNorm stands before the patch embedding (%.*s %s, %.*s %s)",
-            NAME(f->patch_norm), shape(other, f->patch_norm), NAME(f->patch),
-            shape(text, f->patch));
-    if (!f->cls && is_square(f->pos))
-        say(out, "no class token: %.*s %s is for patches only", NAME(f->pos), shape(text, f->pos));
     say_blocks(out, f);
     if (!f->final_norm)
         say(out, "no LayerNorm behind the last block: it is post-norm, or lacks the final one");
@@ -260,6 +239,65 @@ static bool is_unnamed(const VitroCheckpoint *ckpt)
     return vitro_checkpoint_find(ckpt, "arr_0") >= 0 &&
            strncmp(vitro_checkpoint_info(ckpt, vitro_checkpoint_count(ckpt) - 1)->name, "arr_",
                    4) == 0;
+}
+
+/* Words that only models have which are no plain ViT here. The first that a name holds is told. */
+static const struct {
+    const char *word, *feature;
+} features[] = {
+    {"blocks.0.mlp.w12.", "a gated MLP (SwiGLU)"},
+    {"blocks.0.mlp.w1.", "a gated MLP (SwiGLU)"},
+    {"blocks.0.mlp.fc1_g.", "a gated MLP (SwiGLU)"},
+    {"blocks.0.mlp.gate_proj.", "a gated MLP (SwiGLU)"},
+    {"blocks.0.mlp.norm.", "a norm before mlp.fc2 (scale_mlp_norm)"},
+    {"blocks.0.attn.norm.", "a norm before attn.proj (scale_attn_norm)"},
+    {"blocks.0.attn.lambda_q1", "differential attention"},
+    {"blocks.0.attn.q_bias", "biases of q and v alone (BEiT, EVA)"},
+    {"blocks.0.attn.q_proj.", "q, k and v apart (EVA)"},
+    {"blocks.0.gamma_1", "LayerScale under BEiT's name, which comes with its position biases"},
+    {"relative_position_bias_table", "relative position biases"},
+    {"rel_pos", "relative position biases"},
+    {"rope", "rotary position embedding (RoPE)"},
+    {"blocks.0.attns.", "parallel blocks (ParallelThingsBlock)"},
+    {"blocks.0.in_proj.", "parallel blocks (ParallelScalingBlock)"},
+    {"patch_embed.backbone.", "a convolutional stem (hybrid)"},
+    {"patch_embed.conv", "a convolutional stem"},
+    {"embedding_root/", "a convolutional stem (hybrid)"},
+    {"conv_stem", "a convolutional stem"},
+    {"layers.0.blocks.", "stages of blocks (Swin)"},
+    {"mlp.weights_in.", "a gated MLP (SwiGLU)"},
+    {"ls1.lambda1", "LayerScale under Dinov2's names of Hugging Face"},
+    {"layer_scale1.lambda1", "LayerScale under Dinov2's names of Hugging Face"},
+};
+
+VitroStatus vitro_check_features(const VitroCheckpoint *ckpt)
+{
+    for (size_t k = 0; k < sizeof(features) / sizeof(features[0]); k++)
+        for (int64_t i = 0; i < vitro_checkpoint_count(ckpt); i++) {
+            const VitroTensorInfo *t = vitro_checkpoint_info(ckpt, i);
+            if (strstr(t->name, features[k].word))
+                return vitro_fail(VITRO_E_UNSUPPORTED,
+                                  "not a plain ViT: it has %s, as \"%.*s\" shows",
+                                  features[k].feature, NAME(t));
+        }
+    int64_t fc1 = vitro_checkpoint_find(ckpt, "blocks.0.mlp.fc1.weight");
+    int64_t fc2 = vitro_checkpoint_find(ckpt, "blocks.0.mlp.fc2.weight");
+    if (fc1 >= 0 && fc2 >= 0) {
+        const VitroTensorInfo *a = vitro_checkpoint_info(ckpt, fc1);
+        const VitroTensorInfo *b = vitro_checkpoint_info(ckpt, fc2);
+        if (a->rank == 2 && b->rank == 2 && a->dim[0] == 2 * b->dim[1])
+            return vitro_fail(
+                VITRO_E_UNSUPPORTED,
+                "not a plain ViT: it has a gated MLP (SwiGLU): blocks.0.mlp.fc1.weight "
+                "makes %" PRId64 " numbers, blocks.0.mlp.fc2.weight takes %" PRId64,
+                a->dim[0], b->dim[1]);
+    }
+    if (vitro_checkpoint_find(ckpt, "blocks.0.norm1.weight") >= 0 &&
+        vitro_checkpoint_find(ckpt, "blocks.0.norm1.bias") < 0)
+        return vitro_fail(VITRO_E_UNSUPPORTED,
+                          "not a plain ViT: it has RMSNorm, or a LayerNorm without bias: there is "
+                          "blocks.0.norm1.weight, but no blocks.0.norm1.bias");
+    return VITRO_OK;
 }
 
 VitroStatus vitro_refuse_names(const VitroCheckpoint *ckpt, const char *missing)

@@ -11,4 +11,8 @@
  * the names are of no known family. */
 VitroStatus vitro_refuse_names(const VitroCheckpoint *ckpt, const char *missing);
 
+/* VITRO_E_UNSUPPORTED: a tensor's name, or the shapes of the MLP, show a feature that the model
+ * here does not have; the text names both. */
+VitroStatus vitro_check_features(const VitroCheckpoint *ckpt);
+
 #endif

@@ -178,10 +178,12 @@ def preset_row(name, c):
         flags.append("EPS_5")
     elif c["norm_layer"] != 1e-6:
         raise SystemExit("%s: eps %g has no flag" % (name, c["norm_layer"]))
-    return '{"%s", %d, %d, %d, %d, %d, %d, %s, %s, %d, %s},\n' % (
+    row = '{"%s", %d, %d, %d, %d, %d, %d, %s, %s, %d,' % (
         name, c["img_size"], c["patch_size"], c["num_classes"], c["embed_dim"], c["depth"],
         c["num_heads"], repr(float(c["mlp_ratio"])), repr(float(c["init_values"] or 0)),
-        c["reg_tokens"], " | ".join(flags) or "0")
+        c["reg_tokens"])
+    flags = " | ".join(flags) or "0"
+    return row + (" " if len(row) + len(flags) < 97 else "\n ") + flags + "},\n"
 
 
 def features(c):
@@ -224,9 +226,10 @@ def write(results):
         rows.append("| `%s` | yes%s | %s |\n" % (entry, how, features(c)))
     with open(os.path.join(root, "src", "model", "presets.inc"), "w") as f:
         f.write("/* SPDX-License-Identifier: Apache-2.0 */\n"
-                "/* timm's models that are plain ViTs, made by tests/golden/make_coverage.py: name, "
-                "side, patch,\n * classes, width, depth, heads, mlp_ratio, init_values, reg_tokens, "
-                "and what config.c says of it. */\n/* clang-format off */\n")
+                "/* timm's models that are plain ViTs, made by tests/golden/make_coverage.py: name,\n"
+                " * side, patch, classes, width, depth, heads, mlp_ratio, init_values, reg_tokens,\n"
+                " * and what config.c says of it. */\n"
+                "/* clang-format off */\n")
         f.writelines(presets)
         f.write("/* clang-format on */\n")
     checked = [v for v in results.values()]
@@ -299,7 +302,7 @@ def check_one(vitro, module, entry, c, folder):
     weights = os.path.join(folder, "w.safetensors")
     write_safetensors(weights, model.state_dict())
     run = subprocess.run([vitro, "predict", "--weights", weights, "--model-name", entry, "--depth",
-                          str(depth), "--transform", "hf", "--logits", "--json",
+                          str(depth), "--img-size", str(side), "--transform", "hf", "--logits", "--json",
                           os.path.join(folder, "a.ppm")], capture_output=True, text=True)
     if run.returncode:
         return run.stderr.strip()

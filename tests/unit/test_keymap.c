@@ -184,7 +184,7 @@ static void test_key_map_errors(void **state)
         {"a(0,0) = b", "line 1: axes of \"a\""},
         {"a(9) = b", "line 1: axes of \"a\": expected numbers from 0 to 7"},
         {"a(0,1 = b", "line 1: axes of \"a\""},
-        {"a = b(0)", "line 1: axes belong to names left of the '='"},
+        {"a = b(0)", "line 1: axes, [*] and {ppc} belong to names left of the '='"},
         {"-", "line 1: found the end of the line, expected the name of a tensor to leave out"},
         {"- a = b", "line 1: found '=' behind"},
         {"a\001b = c", "line 1: expected '='"},
@@ -296,20 +296,18 @@ static void test_reasons(void **state)
         {"a ViT under names of no known family: no tensor \"patch_embed.proj.weight\", the first "
          "one is \"pos\"; state --key-map FILE",
          {STEM, BLOCK, END}},
-        {"not a plain ViT: no class token: pos_embed [1, 4, 8] is for patches only",
-         {{"pos_embed", 3, {1, 4, 8}}, {"patch.weight", 2, {8, 48}}, BLOCK, END}},
+        {"not a plain ViT: it has a gated MLP (SwiGLU), as \"blocks.0.mlp.w12.weight\" shows",
+         {{"blocks.0.mlp.w12.weight", 2, {32, 8}}, END}},
+        {"not a plain ViT: it has rotary position embedding (RoPE), as \"rope.periods\" shows",
+         {{"blocks.0.attn.qkv.weight", 2, {24, 8}}, {"rope.periods", 1, {4}}, END}},
+        {"not a plain ViT: it has parallel blocks (ParallelThingsBlock), as "
+         "\"blocks.0.attns.0.norm.weight\" shows",
+         {{"blocks.0.attns.0.norm.weight", 1, {8}}, END}},
+        {"not a plain ViT: it has RMSNorm, or a LayerNorm without bias",
+         {{"blocks.0.norm1.weight", 1, {8}}, {"blocks.0.attn.qkv.weight", 2, {24, 8}}, END}},
         {"not a plain ViT: no LayerNorm behind the last block: it is post-norm, or lacks the final "
          "one; the head has two layers (h.0.weight [5, 8], h.2.weight [3, 5])",
          {STEM, BLOCK, {"h.0.weight", 2, {5, 8}}, {"h.2.weight", 2, {3, 5}}}},
-        {"not a plain ViT: a LayerNorm stands before the patch embedding (to_patch.0.weight [48], "
-         "to_patch.1.weight [8, 48])",
-         {{"pos", 3, {1, 5, 8}},
-          {"cls", 3, {1, 1, 8}},
-          {"to_patch.0.weight", 1, {48}},
-          {"to_patch.1.weight", 2, {8, 48}},
-          {"to_patch.2.weight", 1, {8}},
-          BLOCK,
-          END}},
         {"not a plain ViT: q, k and v are 16 wide where the tokens are 8 (l.0.qkv.weight [48, 8])",
          {STEM, {"l.0.qkv.weight", 2, {48, 8}}, {"l.0.out.weight", 2, {8, 16}}, END}},
         {"not a plain ViT: each attention head has matrices of its own (l.0.heads.0.query.weight "
