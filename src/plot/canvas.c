@@ -33,8 +33,15 @@ VitroStatus vitro_canvas_open(VitroCanvas *c, int width, int height)
     cairo_font_options_set_antialias(options, CAIRO_ANTIALIAS_GRAY);
     cairo_font_options_set_hint_style(options, CAIRO_HINT_STYLE_NONE);
     cairo_font_options_set_hint_metrics(options, CAIRO_HINT_METRICS_OFF);
+    cairo_status_t status = cairo_font_options_status(options);
     cairo_set_font_options(c->cr, options);
     cairo_font_options_destroy(options);
+    VITRO_TRY(check_cairo(status));
+    return vitro_canvas_check(c);
+}
+
+VitroStatus vitro_canvas_check(const VitroCanvas *c)
+{
     return check_cairo(cairo_status(c->cr));
 }
 
@@ -47,7 +54,7 @@ void vitro_canvas_close(VitroCanvas *c)
 
 VitroStatus vitro_canvas_take(VitroCanvas *c, VitroImage *out)
 {
-    VITRO_TRY(check_cairo(cairo_status(c->cr)));
+    VITRO_TRY(vitro_canvas_check(c));
     VitroImage image = {0};
     VITRO_TRY(vitro_image_alloc(&image, c->width, c->height, 3));
     cairo_surface_flush(c->surface);

@@ -34,6 +34,8 @@ typedef enum VitroAlign { VITRO_LEFT, VITRO_CENTRE, VITRO_RIGHT } VitroAlign;
 /* A white page; vitro_canvas_close it, also after a failure. */
 VitroStatus vitro_canvas_open(VitroCanvas *c, int width, int height);
 void vitro_canvas_close(VitroCanvas *c);
+/* What Cairo has failed with since the page was opened. It draws nothing after that. */
+VitroStatus vitro_canvas_check(const VitroCanvas *c);
 /* The page as a new RGB picture, or what Cairo has failed with since it was opened. */
 VitroStatus vitro_canvas_take(VitroCanvas *c, VitroImage *out);
 

@@ -319,6 +319,7 @@ VitroStatus vitro_plot_confusion(VitroImage *out, const int64_t *counts, int64_t
     VitroStatus st;
     VITRO_GOTO(vitro_canvas_open(&ruler, 1, 1));
     arrange(&h, &ruler, clean);
+    VITRO_GOTO(vitro_canvas_check(&ruler));
     h.left = floor(h.left);
     h.top = floor(h.top);
     VITRO_GOTO(colour_cells(&cells, &h));

@@ -161,6 +161,7 @@ VitroStatus vitro_plot_prediction(VitroImage *out, const VitroImage *picture, co
     VitroStatus st;
     VITRO_GOTO(vitro_canvas_open(&ruler, 1, 1));
     Layout l = arrange(&ruler, picture, clean, bars, rows);
+    VITRO_GOTO(vitro_canvas_check(&ruler));
     const VitroImage *shown = picture;
     if (l.picture_width < picture->width || l.picture_height < picture->height) {
         VITRO_GOTO(vitro_image_resize(&small, picture, NULL, l.picture_width, l.picture_height,
