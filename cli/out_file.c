@@ -9,11 +9,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Files that are open now. Where there is no memory the program ends on the spot (cli_alloc): what
+ * was begun must not lie about then. */
+enum { MAX_OPEN = 4 };
+static VitroOutput *unfinished[MAX_OPEN];
+
+static void abort_unfinished(void)
+{
+    for (int i = 0; i < MAX_OPEN; i++)
+        vitro_output_abort(unfinished[i]);
+}
+
+/* Puts `to` in the place of `from`. */
+static void note_unfinished(const VitroOutput *from, VitroOutput *to)
+{
+    static bool registered;
+    if (!registered)
+        registered = atexit(abort_unfinished) == 0;
+    for (int i = 0; i < MAX_OPEN; i++) {
+        if (unfinished[i] == from) {
+            unfinished[i] = to;
+            return;
+        }
+    }
+}
+
 int out_file_open(OutFile *f, const char *path)
 {
     *f = (OutFile){0};
     if (vitro_output_open(&f->output, path))
         return cli_fail_lib();
+    note_unfinished(NULL, f->output);
     /* a descriptor of its own: fclose is how a stream tells of late failures */
     int fd = fcntl(vitro_output_fd(f->output), F_DUPFD_CLOEXEC, 0);
     f->stream = fd < 0 ? NULL : fdopen(fd, "wb");
@@ -41,6 +67,7 @@ int out_file_commit(OutFile *f)
     int status = bad ? cli_fail("%s: cannot write: %s", f->path, strerror(reason)) : CLI_OK;
     VitroOutput *output = f->output;
     f->output = NULL;
+    note_unfinished(output, NULL);
     if (bad)
         vitro_output_abort(output);
     else if (vitro_output_commit(output))
@@ -53,6 +80,8 @@ void out_file_abort(OutFile *f)
 {
     if (f->stream)
         fclose(f->stream);
+    if (f->output)
+        note_unfinished(f->output, NULL);
     vitro_output_abort(f->output);
     free(f->path);
     *f = (OutFile){0};

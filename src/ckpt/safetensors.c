@@ -282,8 +282,12 @@ static VitroStatus place(Slot *slot, const Slot **order, const VitroTensorSource
 static json_t *header_row(const Slot *s)
 {
     json_t *shape = json_array();
-    for (int i = 0; i < s->tensor->rank; i++)
-        json_array_append_new(shape, json_integer(s->tensor->dim[i]));
+    for (int i = 0; i < s->tensor->rank; i++) {
+        if (json_array_append_new(shape, json_integer(s->tensor->dim[i])) != 0) {
+            json_decref(shape); /* no memory; a shape with a hole would be another shape */
+            return NULL;
+        }
+    }
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", vitro_dtype_name(s->tensor->dtype), "shape",
                      shape, "data_offsets", (json_int_t)s->begin,
                      (json_int_t)(s->begin + s->bytes));

@@ -25,12 +25,22 @@ static double shortest(float value)
     return strtod(text, NULL);
 }
 
+/* The tree, or where a part of it could not be added nothing. */
+static json_t *if_whole(json_t *root, int bad)
+{
+    if (!bad)
+        return root;
+    json_decref(root);
+    return NULL;
+}
+
 static json_t *floats(const float *values, int count)
 {
     json_t *array = json_array();
-    for (int i = 0; array && i < count; i++)
-        json_array_append_new(array, json_real(shortest(values[i])));
-    return array;
+    int bad = 0;
+    for (int i = 0; i < count; i++)
+        bad |= json_array_append_new(array, json_real(shortest(values[i])));
+    return if_whole(array, bad);
 }
 
 /* Writes the tree as dir/name and releases it. NULL, or text that is no UTF-8, is an error. */
@@ -103,12 +113,14 @@ static json_t *hf_config(const VitroConfig *cfg, const VitroCard *card)
         [VITRO_ACT_GELU] = "gelu", [VITRO_ACT_GELU_TANH] = "gelu_pytorch_tanh"};
     json_t *id2label = json_object(), *label2id = json_object();
     char room[32], key[24];
+    int bad = 0;
     for (int64_t i = 0; i < cfg->num_classes; i++) {
         const char *name = class_name(room, card, i);
         snprintf(key, sizeof(key), "%lld", (long long)i);
-        json_object_set_new(id2label, key, json_string(name));
-        json_object_set_new(label2id, name, json_integer(i));
+        bad |= json_object_set_new(id2label, key, json_string(name));
+        bad |= json_object_set_new(label2id, name, json_integer(i));
     }
+    id2label = if_whole(id2label, bad); /* json_pack refuses what is not there */
     return json_pack(
         "{s:[s], s:s, s:i, s:i, s:i, s:I, s:s, s:f, s:f, s:f, s:f, s:o, s:i, s:i, s:b, s:o, s:o}",
         "architectures", "ViTForImageClassification", "model_type", "vit", "hidden_size",
@@ -135,14 +147,14 @@ static json_t *hf_preprocessor(const VitroTransform *t)
                   "size", size, "resample", pillow[t->filter], "do_rescale", true, "rescale_factor",
                   1.0 / 255, "do_normalize", true, "image_mean", floats(t->mean, t->channels),
                   "image_std", floats(t->std, t->channels));
-    if (root && (crop || !squash)) {
-        json_object_set_new(root, "do_center_crop", json_true());
-        json_object_set_new(root, "crop_size",
-                            json_pack("{si si}", "height", t->height, "width", t->width));
+    int bad = 0;
+    if (crop || !squash) {
+        bad |= json_object_set_new(root, "do_center_crop", json_true());
+        bad |= json_object_set_new(root, "crop_size",
+                                   json_pack("{si si}", "height", t->height, "width", t->width));
     }
-    if (root)
-        json_object_set_new(root, "do_convert_rgb", json_boolean(t->channels == 3));
-    return root;
+    bad |= json_object_set_new(root, "do_convert_rgb", json_boolean(t->channels == 3));
+    return if_whole(root, bad);
 }
 
 static VitroStatus write_hf(const char *dir, const VitroConfig *cfg, const VitroCard *card)
@@ -228,9 +240,10 @@ static json_t *timm_args(const VitroConfig *cfg)
         cfg->patch_size, "in_chans", cfg->in_channels, "embed_dim", cfg->embed_dim, "depth",
         cfg->depth, "num_heads", cfg->num_heads, "mlp_ratio", mlp_ratio(cfg), "qkv_bias",
         cfg->qkv_bias, "act_layer", cfg->act == VITRO_ACT_GELU ? "gelu" : "gelu_tanh");
-    if (args && cfg->patch_norm)
-        json_object_set_new(args, "embed_norm_layer", json_string("layernorm"));
-    return args;
+    int bad = cfg->patch_norm
+                  ? json_object_set_new(args, "embed_norm_layer", json_string("layernorm"))
+                  : 0;
+    return if_whole(args, bad);
 }
 
 static VitroStatus write_timm(const char *dir, const VitroConfig *cfg, const VitroCard *card)
@@ -242,9 +255,11 @@ static VitroStatus write_timm(const char *dir, const VitroConfig *cfg, const Vit
                   "pretrained_cfg", timm_pretrained(cfg, &t), "model_args", timm_args(cfg));
     if (root && card && card->class_count) {
         json_t *names = json_array();
+        int bad = 0;
         for (int64_t i = 0; i < card->class_count; i++)
-            json_array_append_new(names, json_string(card->class_names[i]));
-        json_object_set_new(root, "label_names", names);
+            bad |= json_array_append_new(names, json_string(card->class_names[i]));
+        bad |= json_object_set_new(root, "label_names", names);
+        root = if_whole(root, bad);
     }
     return write_json(dir, "config.json", root);
 }

@@ -93,17 +93,20 @@ static const Switch switches[] = {
     {"patch_pre_norm", offsetof(VitroConfig, patch_pre_norm), VITRO_CFG_PATCH_PRE_NORM, false}};
 enum { SWITCHES = sizeof(switches) / sizeof(switches[0]) };
 
-static void add_timm_arguments(json_t *object, const VitroConfig *c)
+/* False: no memory for all of them. */
+static bool add_timm_arguments(json_t *object, const VitroConfig *c)
 {
+    int bad = 0;
     if (c->init_values != 0)
-        json_object_set_new(object, "init_values", json_real(c->init_values));
+        bad |= json_object_set_new(object, "init_values", json_real(c->init_values));
     if (c->global_pool != VITRO_POOL_TOKEN)
-        json_object_set_new(object, "global_pool", json_string(pool_names[c->global_pool]));
+        bad |= json_object_set_new(object, "global_pool", json_string(pool_names[c->global_pool]));
     if (c->reg_tokens)
-        json_object_set_new(object, "reg_tokens", json_integer(c->reg_tokens));
+        bad |= json_object_set_new(object, "reg_tokens", json_integer(c->reg_tokens));
     for (int i = 0; i < SWITCHES; i++)
         if (*(const bool *)((const char *)c + switches[i].field))
-            json_object_set_new(object, switches[i].key, json_boolean(!switches[i].negated));
+            bad |= json_object_set_new(object, switches[i].key, json_boolean(!switches[i].negated));
+    return !bad;
 }
 
 static json_t *plain_config_to_json(const VitroConfig *c)
@@ -121,8 +124,10 @@ static json_t *plain_config_to_json(const VitroConfig *c)
 static json_t *config_to_json(const VitroConfig *c)
 {
     json_t *object = plain_config_to_json(c);
-    if (object)
-        add_timm_arguments(object, c);
+    if (object && !add_timm_arguments(object, c)) {
+        json_decref(object);
+        return NULL;
+    }
     return object;
 }
 
@@ -142,8 +147,12 @@ static double shortest(float value)
 static json_t *floats_to_json(const float *values, int count)
 {
     json_t *array = json_array();
-    for (int i = 0; array && i < count; i++)
-        json_array_append_new(array, json_real(shortest(values[i])));
+    for (int i = 0; array && i < count; i++) {
+        if (json_array_append_new(array, json_real(shortest(values[i]))) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
     return array;
 }
 
