@@ -14,8 +14,8 @@
  * hits every second call from that one on.
  *
  * INJECT_REPORT: the file that receives "CALLS LIVE ENDED". LIVE: blocks that the program itself,
- * not a library, allocated and has not freed when main returns. ENDED: 1 where it did not return, 2
- * where the process ended otherwise and the failed call was Cairo's own.
+ * not a library, allocated and has not freed when main returns. ENDED: 1 where it did not return;
+ * where the process ended otherwise, 2: the failed call was Cairo's own, 3: Jansson's.
  *
  * INJECT_TRACE: if set, where the call comes from goes to standard error. */
 #include <dirent.h>
@@ -50,7 +50,8 @@ static atomic_bool returned;
 typedef struct Range {
     uintptr_t from, to;
 } Range;
-static Range program, cairo, spared[8]; /* code: the program's, Cairo's, of what is left in peace */
+/* Code: the program's, of three libraries that do not always look, of what is left in peace. */
+static Range program, cairo, pixman, jansson, spared[8];
 static int spared_count;
 
 static bool lies_in(const Range *r, const void *p)
@@ -83,9 +84,12 @@ static bool hit(enum Kind k)
     if (n == at && (getenv("INJECT_TRACE") || kind == ALLOC)) {
         void *frame[48];
         int depth = backtrace(frame, 48);
-        for (int i = 0; i < depth && i < 4; i++)
-            if (lies_in(&cairo, frame[i]))
+        for (int i = 0; i < depth && i < 6; i++) {
+            if (lies_in(&cairo, frame[i]) || lies_in(&pixman, frame[i]))
                 report(2);
+            else if (lies_in(&jansson, frame[i]))
+                report(3);
+        }
         if (getenv("INJECT_TRACE"))
             backtrace_symbols_fd(frame, depth, STDERR_FILENO);
     }
@@ -407,6 +411,10 @@ static int add_range(struct dl_phdr_info *info, size_t size, void *user)
             spared[spared_count++] = range_of(info);
     if (strstr(info->dlpi_name, "libcairo.so"))
         cairo = range_of(info);
+    if (strstr(info->dlpi_name, "libpixman"))
+        pixman = range_of(info);
+    if (strstr(info->dlpi_name, "libjansson"))
+        jansson = range_of(info);
     *first = false;
     return 0;
 }
@@ -431,7 +439,7 @@ static void report(int ended)
     if (write(fd, text, (size_t)n) != n)
         _exit(99);
     close(fd);
-    atomic_store(&armed, was_armed && ended == 2);
+    atomic_store(&armed, was_armed && ended >= 2);
 }
 
 static int (*real_main)(int, char **, char **);
