@@ -43,9 +43,10 @@ done | awk -v root="$PWD/" '
 END { for (f in lines) printf "%s %d %d\n", f, best[f] + 0.5, lines[f] }' | sort >"$report"
 [ -s "$report" ] || { echo "coverage: nothing was counted" >&2; exit 1; }
 
-# Files that no test has loaded at all.
-for source in $(find src -name '*.c' | sort); do
-    grep -q "^$source " "$report" || echo "coverage: $source: never compiled or run" >&2
+# Files that no test has run anything of. (Kernels stand in .inc files, which are counted.)
+for source in $(find src -name '*.c' -not -path 'src/kernels/*' | sort); do
+    [ -f "$build/CMakeFiles/vitro_objects.dir/$source.gcda" ] ||
+        echo "coverage: $source: nothing of it was run" >&2
 done
 
 awk -v least=$least '
