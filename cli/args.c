@@ -49,7 +49,8 @@ char *args_text(const Args *args, const char *name)
     FILE *out = open_memstream(&text, &size);
     if (out)
         args_value_print(option, group->base, ARG_EXACT_DIGITS, out);
-    if (!out || fclose(out))
+    bool bad = !out || ferror(out);
+    if ((out && fclose(out)) || bad || !text) /* glibc's fclose is content without the text */
         exit(cli_fail("out of memory for an option's text"));
     return text;
 }

@@ -139,7 +139,8 @@ static void put_number(Line *l, const char *key, double value)
 static int end_line(TrainLog *log, Line *l)
 {
     fputs("}\n", l->stream);
-    if (fclose(l->stream))
+    bool bad = ferror(l->stream);
+    if (fclose(l->stream) || bad || !l->text) /* glibc's fclose is content without the text */
         exit(cli_fail("out of memory for a line of the log"));
     int status = write_line(log, l->text, l->size);
     free(l->text);

@@ -194,7 +194,8 @@ static char *print_epochs(const TrainCurves *c)
         fprintf(f, "%" PRId64 " %.17g %.17g %.17g %.17g %.17g\n", e->epoch, e->train_loss,
                 e->train_accuracy, e->val_loss, e->val_accuracy, e->learning_rate);
     }
-    if (!f || fclose(f))
+    bool bad = !f || ferror(f);
+    if ((f && fclose(f)) || bad || !text) /* glibc's fclose is content without the text */
         exit(cli_fail("out of memory for the epochs so far"));
     return text;
 }
