@@ -2,6 +2,7 @@
 /* The arguments that training scripts save beside the weights: an argparse.Namespace or a dict
  * under "args", a model's name under "arch". Read as data, as everything in a pickle is. */
 #include "base/alloc.h"
+#include "base/json.h"
 #include "ckpt/torch_state.h"
 
 #include <jansson.h>
@@ -87,13 +88,9 @@ VitroStatus vitro_torch_read_args(char **out, const Node *root)
     if (json_is_string(name))
         (void)json_object_set(object, "arch", name);
     (void)json_object_set(object, "args", entries);
-    char *text = json_dumps(object, JSON_COMPACT);
+    *out = vitro_json_text(object, JSON_COMPACT);
     json_decref(name);
     json_decref(entries);
     json_decref(object);
-    if (!text)
-        return VITRO_NOMEM;
-    *out = vitro_strdup(text);
-    free(text); /* jansson's own allocation */
-    return *out ? VITRO_OK : VITRO_NOMEM;
+    return *out ? VITRO_OK : vitro_fail(VITRO_E_NOMEM, "no memory for the file's arguments");
 }

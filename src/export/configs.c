@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON files that transformers and timm read beside a weight file. */
 #include "base/alloc.h"
+#include "base/json.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "export/names.h"
@@ -46,7 +47,7 @@ static json_t *floats(const float *values, int count)
 /* Writes the tree as dir/name and releases it. NULL, or text that is no UTF-8, is an error. */
 static VitroStatus write_json(const char *dir, const char *name, json_t *root)
 {
-    char *dump = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    char *dump = root ? vitro_json_text(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     char *text = dump ? vitro_asprintf("%s\n", dump) : NULL, *path = vitro_path_join(dir, name);
     VitroStatus st = VITRO_E_NOMEM;
     if (!dump)
@@ -54,7 +55,7 @@ static VitroStatus write_json(const char *dir, const char *name, json_t *root)
     else if (text && path)
         st = vitro_fs_replace(path, text, strlen(text));
     json_decref(root);
-    free(dump); /* jansson's own allocation */
+    vitro_free(dump);
     vitro_free(text);
     vitro_free(path);
     return st;

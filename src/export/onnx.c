@@ -7,6 +7,7 @@
 #if VITRO_HAVE_PROTOBUF_C
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "export/onnx_vit.h"
 #include "model/card.h"
 #include "model/model.h"
@@ -53,11 +54,11 @@ static VitroStatus add_params(VitroOnnx *g, const VitroParams *p)
 static VitroStatus add_json(VitroOnnx *g, const char *key, const json_t *value)
 {
     const char *plain = json_string_value(value);
-    char *text = plain ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    char *text = plain ? NULL : vitro_json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     if (!plain && !text)
         return vitro_fail(VITRO_E_NOMEM, "no memory for the metadata");
     vitro_onnx_metadata(g, key, plain ? plain : text);
-    free(text); /* jansson's own allocation */
+    vitro_free(text);
     return vitro_onnx_status(g);
 }
 

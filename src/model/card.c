@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "model/json.h"
 #include "model/sidecar.h"
 
@@ -191,14 +192,13 @@ static json_t *classes_to_json(const VitroCard *card)
 /* Prints a JSON tree and releases it; NULL, or a name that is no UTF-8, is an error. */
 static VitroStatus dump(char **out, json_t *root, size_t flags)
 {
-    char *text = root ? json_dumps(root, flags) : NULL;
+    char *text = root ? vitro_json_text(root, flags) : NULL;
     json_decref(root);
     if (!text)
         return vitro_fail(VITRO_E_FORMAT,
                           "cannot write JSON: no memory, or a class name is not valid UTF-8");
-    *out = vitro_strdup(text);
-    free(text); /* jansson's own allocation */
-    return *out ? VITRO_OK : VITRO_NOMEM;
+    *out = text;
+    return VITRO_OK;
 }
 
 VitroStatus vitro_card_write(char **out, const VitroConfig *cfg, const VitroCard *card)
