@@ -63,6 +63,10 @@ static VitroStatus make(VitroCkptTensor *out, const VitroCheckpoint *ckpt, const
     out->info.name = name;
     out->part = NULL;
     out->part_count = 0;
+    if (m->source_count == 1 && m->rank == first.info.rank &&
+        memcmp(m->dim, first.info.dim, (size_t)m->rank * sizeof(m->dim[0])) == 0 &&
+        !m->source[0].axis_count)
+        return VITRO_OK; /* nothing but another name: strides and all */
     if (m->source_count > 1 || !first.contiguous) {
         out->part = vitro_calloc((size_t)m->source_count, sizeof(*out->part));
         if (!out->part)
