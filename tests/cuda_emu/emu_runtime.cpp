@@ -10,12 +10,16 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 using Work = std::function<void()>;
 
 struct CUgraph_st {
     std::vector<Work> work;
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal; // while it is being captured
+    std::thread::id thread;
+    bool valid = true;
 };
 
 struct CUgraphExec_st {
@@ -95,6 +99,25 @@ void drain_all()
         if (!s->capture)
             drain(s);
 }
+
+// Calls that may wait for the device must not come while a stream is captured, but from other
+// threads where the mode says so; the capture is spoilt then.
+bool spoils_capture()
+{
+    bool spoilt = false;
+    for (CUstream_st *s : streams)
+        if (s->capture && s->capture->mode != cudaStreamCaptureModeRelaxed &&
+            (s->capture->mode == cudaStreamCaptureModeGlobal ||
+             s->capture->thread == std::this_thread::get_id())) {
+            s->capture->valid = false;
+            spoilt = true;
+        }
+    return spoilt;
+}
+
+#define UNLESS_CAPTURING                                                                           \
+    if (spoils_capture())                                                                          \
+    return answer(cudaErrorStreamCaptureUnsupported)
 
 // What the null stream waits for.
 void drain_blocking()
@@ -311,6 +334,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaDeviceSynchronize(void)
 {
     LOCKED;
+    UNLESS_CAPTURING;
     drain_all();
     return cudaSuccess;
 }
@@ -334,6 +358,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
     LOCKED;
+    UNLESS_CAPTURING;
     *out = nullptr;
     if (!bytes)
         return cudaSuccess;
@@ -351,6 +376,7 @@ cudaError_t cudaFree(void *p)
     LOCKED;
     if (!p)
         return cudaSuccess;
+    UNLESS_CAPTURING;
     const auto at = device_memory.find((char *)p);
     if (at == device_memory.end())
         emu_fail("cudaFree of what cudaMalloc did not give");
@@ -374,6 +400,7 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t)
 cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
 {
     LOCKED;
+    UNLESS_CAPTURING;
     char *p = guarded(bytes);
     if (!p)
         return answer(cudaErrorMemoryAllocation);
@@ -392,6 +419,7 @@ cudaError_t cudaFreeHost(void *p)
     LOCKED;
     if (!p)
         return cudaSuccess;
+    UNLESS_CAPTURING;
     const auto at = pinned_memory.find((char *)p);
     if (at == pinned_memory.end())
         emu_fail("cudaFreeHost of what cudaHostAlloc did not give");
@@ -424,6 +452,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind)
 {
     LOCKED;
+    UNLESS_CAPTURING;
     drain_blocking();
     check_copy(dst, src, bytes, kind);
     memmove(dst, src, bytes);
@@ -490,8 +519,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     LOCKED;
     CUstream_st *s = stream_of(stream);
-    if (s->capture)
+    if (s->capture) {
+        s->capture->valid = false;
         return answer(cudaErrorStreamCaptureUnsupported);
+    }
     drain(s);
     return cudaSuccess;
 }
@@ -596,13 +627,15 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void 
 // ---- graphs
 // --------------------------------------------------------------------------------------
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode)
 {
     LOCKED;
     CUstream_st *s = stream_of(stream);
     if (s == &null_stream || s->capture)
         return answer(cudaErrorStreamCaptureUnsupported);
     s->capture = new CUgraph_st;
+    s->capture->mode = mode;
+    s->capture->thread = std::this_thread::get_id();
     s->captures_itself = true;
     return cudaSuccess;
 }
@@ -619,6 +652,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
         if (other->capture == *out)
             other->capture = nullptr;
     s->captures_itself = false;
+    if (!(*out)->valid) {
+        delete *out;
+        *out = nullptr;
+        return answer(cudaErrorStreamCaptureInvalidated);
+    }
     return cudaSuccess;
 }
 

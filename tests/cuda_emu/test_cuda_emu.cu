@@ -238,6 +238,11 @@ static void test_streams(void)
     CHECK(cudaStreamEndCapture(one, &graph) == cudaSuccess);
     more = 200;
     CHECK(read_back(to, 1)[0] == 16);
+    cudaGraph_t spoilt;
+    cudaStreamBeginCapture(one, cudaStreamCaptureModeThreadLocal);
+    CHECK(cudaMalloc(&unused, 4) == cudaErrorStreamCaptureUnsupported);
+    CHECK(cudaStreamEndCapture(one, &spoilt) == cudaErrorStreamCaptureInvalidated && !spoilt);
+    (void)cudaGetLastError();
     cudaGraphInstantiate(&exec, graph, 0);
     cudaMemset(from, 0, sizeof(int));
     cudaGraphLaunch(exec, one), cudaGraphLaunch(exec, one);

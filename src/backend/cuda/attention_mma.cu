@@ -7,9 +7,9 @@
  * 197 tokens. Keys are multiplied 16 at a time, so 197 cost as much as 208.
  *
  * ViT-B/16, 256 images, one layer: 4 B H 208^2 Dh = 34 GFLOP, 0.31 GB to and from memory: 55 us by
- * 620 TFLOP/s, what mma.sync reaches of an H200's, and 65 us by 4.8 TB/s. Each 16 keys of a warp
- * cost 8 ldmatrix of 512 bytes for 16 mma: 32 cycles of shared memory for about 26 of the tensor
- * cores. */
+ * 620 TFLOP/s, which we allow mma.sync of an H200's 990, and 65 us by 4.8 TB/s. Each 16 keys of a
+ * warp cost 8 ldmatrix of 512 bytes for 16 mma: 32 cycles of shared memory for about 26 of the
+ * tensor cores. 109 registers: two blocks for a multiprocessor. */
 #include "backend/cuda/attention_tiles.cuh"
 
 enum { KEYS = 64, MOST_WARPS = 8 };
@@ -47,25 +47,29 @@ static __device__ __forceinline__ void score(float s[KEYS / 8][4], const bf16 *q
 }
 
 /* Scores become powers of 2 below the largest so far; what was summed before is taken down to it.
- */
+ * scale > 0. */
 template <int DP>
 static __device__ __forceinline__ void soften(Queries<DP> *own, float s[KEYS / 8][4], float scale,
                                               int exist)
 {
     const int c = 2 * (threadIdx.x % 4);
     float max[2] = {own->max[0], own->max[1]};
+    if (exist < KEYS)
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                s[n][i] = 8 * n + c + i % 2 < exist ? s[n][i] : -INFINITY;
 #pragma unroll
     for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            s[n][i] = 8 * n + c + i % 2 < exist ? s[n][i] * scale : -INFINITY;
+        for (int i = 0; i < 4; i++)
             max[i / 2] = fmaxf(max[i / 2], s[n][i]);
-        }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         max[r] = fmaxf(max[r], __shfl_xor_sync(VITRO_FULL, max[r], 1));
         max[r] = fmaxf(max[r], __shfl_xor_sync(VITRO_FULL, max[r], 2));
-        const float down = vitro_exp2(own->max[r] - max[r]);
+        const float down = vitro_exp2(scale * (own->max[r] - max[r]));
         own->max[r] = max[r];
         own->sum[r] *= down;
 #pragma unroll
@@ -73,12 +77,13 @@ static __device__ __forceinline__ void soften(Queries<DP> *own, float s[KEYS / 8
             own->ctx[n][2 * r] *= down;
             own->ctx[n][2 * r + 1] *= down;
         }
+        max[r] *= scale;
     }
 #pragma unroll
     for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            s[n][i] = vitro_exp2(s[n][i] - max[i / 2]);
+            s[n][i] = vitro_exp2(scale * s[n][i] - max[i / 2]);
             own->sum[i / 2] += s[n][i];
         }
 }
@@ -117,6 +122,8 @@ static __global__ void __launch_bounds__(MOST_WARPS *VITRO_WARP, DP <= 64 ? 2 : 
     vitro_copy_commit();
     q += warp * 16 * pitch<DP>();
 
+    /* Where it is 0, scores that do not exist must still be told from others. */
+    const float scale = fmaxf(fabsf(a.scale) * VITRO_LOG2E, 1e-30f);
     Queries<DP> own = {};
     own.max[0] = own.max[1] = -INFINITY;
     for (int key = 0, now = 0; key < a.T; key += KEYS, now ^= 1) {
@@ -130,7 +137,13 @@ static __global__ void __launch_bounds__(MOST_WARPS *VITRO_WARP, DP <= 64 ? 2 : 
         const int exist = a.T - key < KEYS ? a.T - key : KEYS, steps = (exist + 15) / 16;
         float s[KEYS / 8][4];
         score<DP>(s, q, k + now * KEYS * pitch<DP>(), steps);
-        soften<DP>(&own, s, a.scale * VITRO_LOG2E, exist);
+        if (a.scale < 0)
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    s[n][i] = -s[n][i];
+        soften<DP>(&own, s, scale, exist);
         if (DROPS)
 #pragma unroll
             for (int n = 0; n < KEYS / 8; n++)
@@ -148,7 +161,7 @@ static __global__ void __launch_bounds__(MOST_WARPS *VITRO_WARP, DP <= 64 ? 2 : 
         const int i = first + warp * 16 + g + 8 * r;
         if (a.lse && threadIdx.x % 4 == 0 && i < a.T)
             a.lse[((int64_t)at.b * a.H + at.h) * a.T + i] =
-                (own.max[r] + log2f(own.sum[r])) * VITRO_LN2;
+                (scale * own.max[r] + log2f(own.sum[r])) * VITRO_LN2;
         const float norm = 1.0f / own.sum[r];
 #pragma unroll
         for (int n = 0; n < DP / 8; n++) {

@@ -11,12 +11,12 @@
  *   - Up to 208 tokens and heads up to 64, one block has a whole head, with a warp for each 16
  * keys: ds^T then goes through shared memory, from the owners of keys to the owners of queries.
  * Five products: ViT-B/16, 256 images, one layer: 10 B H 208^2 Dh = 85 GFLOP, 0.62 GB: 137 us by
- *     620 TFLOP/s, 129 us by 4.8 TB/s. One block of 13 warps for a multiprocessor (180 KB of shared
+ *     620 TFLOP/s, 129 us by 4.8 TB/s. One block of 13 warps for a multiprocessor (181 KB of shared
  *     memory).
- *   - Else a kernel for dk and dv, and one for dq: seven products, any length. */
+ *   - Else a kernel for delta, one for dk and dv, and one for dq: seven products, any length. */
 #include "backend/cuda/attention_tiles.cuh"
 
-enum { STREAM = 32 /* rows of a tile that comes by */, MOST_WARPS = 8, WHOLE_WARPS = 13 };
+enum { STREAM = 32 /* rows of a tile that comes by */, MOST_WARPS = 8 };
 
 /* Of one query, in shared memory: lse in powers of 2, and delta. A query that does not exist has
  * lse infinite, so that its probabilities are 0. */
@@ -224,32 +224,50 @@ static __global__ void __launch_bounds__(MOST_WARPS *VITRO_WARP, DP <= 64 ? 2 : 
 /* ---- a whole head in one block -----------------------------------------------------------------
  */
 
-/* Tokens, to a whole number of 16; the row of ds^T holds that many queries. */
-static __host__ __device__ __forceinline__ int whole(int T)
-{
-    return (T + 15) / 16 * 16;
-}
+/* Where things lie in shared memory, for up to ROWS tokens: a row of ds^T holds ROWS queries, and
+ * is an odd number of 16 bytes from the next. v lies where ds^T comes later: its owners hold it
+ * then. */
+template <int DP, int ROWS> struct Layout {
+    static const int tile = ROWS * (DP + 8), ds_pitch = ROWS + 8;
+    static const int q = 4 * ROWS /* behind the rows' float2 */, dctx = q + tile, k = dctx + tile;
+    static const int v = k + tile, ds = v;
+    static const int bytes = (v + (DP > ROWS ? tile : ROWS * ds_pitch)) * (int)sizeof(bf16);
+};
 
-/* Odd numbers of 16 bytes, as pitch. */
-static __host__ __device__ __forceinline__ int ds_pitch(int T)
+/* What load_rows gives, of the warp's 16 rows, delta from dctx's tile and ctx. Two lanes have a
+ * row. */
+template <int DP>
+static __device__ __forceinline__ void make_rows(float2 *rows, const VitroAttn &a, const Place &at,
+                                                 const bf16 *dctx, int first)
 {
-    return whole(T) + 8;
-}
-
-/* v lies where ds^T comes later: its owners hold it by then. */
-template <int DP> static size_t whole_bytes(int T)
-{
-    const size_t tile = (size_t)whole(T) * pitch<DP>();
-    const size_t ds = (size_t)whole(T) * (size_t)ds_pitch(T);
-    return (3 * tile + (ds > tile ? ds : tile)) * sizeof(bf16) + (size_t)whole(T) * sizeof(float2);
+    const int lane = threadIdx.x % VITRO_WARP, row = first + lane / 2, half = lane % 2 * (DP / 2);
+    float delta = 0;
+#pragma unroll
+    for (int d = half; d < half + DP / 2; d += 8) {
+        const int n = a.Dh - d < 8 ? a.Dh - d : 8;
+        if (row >= a.T || n <= 0)
+            continue;
+        const VitroEight x = vitro_load(a.ctx.data, VITRO_BF16,
+                                        vitro_row(a.ctx, at.b, at.h, row, a.Dh) + d, n, a.wide);
+        const VitroEight y = vitro_load8(dctx, VITRO_BF16, row * pitch<DP>() + d);
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            delta += x.v[e] * y.v[e];
+    }
+    delta += __shfl_xor_sync(VITRO_FULL, delta, 1);
+    if (lane % 2 == 0)
+        rows[row] =
+            row < a.T
+                ? make_float2(a.lse[((int64_t)at.b * a.H + at.h) * a.T + row] * VITRO_LOG2E, delta)
+                : make_float2(INFINITY, 0.0f);
 }
 
 /* dq of the warp's 16 queries from all of ds^T [T, T]. */
-template <int DP>
+template <int DP, int ROWS>
 static __device__ __forceinline__ void gather_dq(float dq[DP / 8][4], const bf16 *ds, const bf16 *k,
                                                  int T, int first)
 {
-    const int lane = threadIdx.x % VITRO_WARP, step = ds_pitch(T);
+    const int lane = threadIdx.x % VITRO_WARP, step = Layout<DP, ROWS>::ds_pitch;
 #pragma unroll 2
     for (int key = 0; key < T; key += 16) {
         uint32_t a[4];
@@ -259,47 +277,49 @@ static __device__ __forceinline__ void gather_dq(float dq[DP / 8][4], const bf16
     }
 }
 
-template <int DP, bool DROPS>
-static __global__ void __launch_bounds__(WHOLE_WARPS *VITRO_WARP, 1) head_kernel(VitroAttn a)
+template <int DP, int ROWS, bool DROPS>
+static __global__ void __launch_bounds__(ROWS / 16 * VITRO_WARP, ROWS <= 64 ? 4 : 1)
+    head_kernel(VitroAttn a)
 {
+    typedef Layout<DP, ROWS> L;
     VITRO_SHARED(bf16, room);
     const Place at = place_of(a, 1);
     const int warp = threadIdx.x / VITRO_WARP, lane = threadIdx.x % VITRO_WARP;
-    const int T = whole(a.T), tile = T * pitch<DP>();
+    const int T = blockDim.x / VITRO_WARP * 16;
     float2 *rows = (float2 *)room;
-    bf16 *q = room + 4 * T, *dctx = q + tile, *k = dctx + tile, *v = k + tile, *ds = v;
-    load_tile<DP>(k, a.k, a, at, 0, T);
-    load_tile<DP>(v, a.v, a, at, 0, T);
+    load_tile<DP>(room + L::k, a.k, a, at, 0, T);
+    load_tile<DP>(room + L::v, a.v, a, at, 0, T);
     vitro_copy_commit();
-    load_tile<DP>(q, a.q, a, at, 0, T);
-    load_tile<DP>(dctx, a.dctx, a, at, 0, T);
-    load_rows(rows, a, at, 0, T);
+    load_tile<DP>(room + L::q, a.q, a, at, 0, T);
+    load_tile<DP>(room + L::dctx, a.dctx, a, at, 0, T);
     vitro_copy_commit();
 
     Keys<DP> own = {};
     own.first = warp * 16;
     vitro_copy_wait<1>();
     __syncthreads();
-    hold<DP>(own.k, k, warp * 16);
-    hold<DP>(own.v, v, warp * 16);
+    hold<DP>(own.k, room + L::k, own.first);
+    hold<DP>(own.v, room + L::v, own.first);
     vitro_copy_wait<0>();
     __syncthreads(); /* q and dctx are there, and nobody needs v any more */
-    bf16 *to = ds + (own.first + lane / 4) * ds_pitch(a.T) + 2 * (lane % 4);
+    make_rows<DP>(rows, a, at, room + L::dctx, own.first);
+    __syncthreads();
+    bf16 *to = room + L::ds + (own.first + lane / 4) * L::ds_pitch + 2 * (lane % 4);
 #pragma unroll 1
     for (int i = 0; i < T; i += 16) {
         uint32_t x[4];
-        add_queries<DP, DROPS>(&own, x, a, at, q, dctx, rows, i, i);
+        add_queries<DP, DROPS>(&own, x, a, at, room + L::q, room + L::dctx, rows, i, i);
         *(uint32_t *)(to + i) = x[0];
-        *(uint32_t *)(to + i + 8 * ds_pitch(a.T)) = x[1];
+        *(uint32_t *)(to + i + 8 * L::ds_pitch) = x[1];
         *(uint32_t *)(to + i + 8) = x[2];
-        *(uint32_t *)(to + i + 8 * ds_pitch(a.T) + 8) = x[3];
+        *(uint32_t *)(to + i + 8 * L::ds_pitch + 8) = x[3];
     }
     __syncthreads(); /* all of ds^T is there, and nobody needs q and dctx any more */
-    bf16 *own_room = q + warp * 16 * pitch<DP>();
+    bf16 *own_room = room + L::q + own.first * pitch<DP>();
     store_tile<DP>(a.dk, a, at, own.first, own.dk, a.scale, own_room);
     store_tile<DP>(a.dv, a, at, own.first, own.dv, 1.0f, own_room);
     float dq[DP / 8][4] = {};
-    gather_dq<DP>(dq, ds, k, T, own.first);
+    gather_dq<DP, ROWS>(dq, room + L::ds, room + L::k, T, own.first);
     store_tile<DP>(a.dq, a, at, own.first, dq, a.scale, own_room);
 }
 
@@ -312,6 +332,7 @@ template <int DP, bool DROPS> static VitroStatus by_parts(void *stream, const Vi
     const int warps = (tiles + blocks - 1) / blocks;
     const size_t bytes = (size_t)(2 * warps * 16 + 4 * STREAM) * pitch<DP>() * sizeof(bf16);
     const unsigned grid = (unsigned)((int64_t)a->B * a->H * blocks);
+    VITRO_TRY(vitro_attention_delta(stream, a, VITRO_BF16));
     VITRO_TRY(vitro_attention_room((const void *)keys_kernel<DP, DROPS>, bytes));
     VITRO_TRY(vitro_attention_room((const void *)queries_kernel<DP, DROPS>, bytes));
     VITRO_LAUNCH((keys_kernel<DP, DROPS>), grid, (unsigned)warps * VITRO_WARP, bytes, stream, *a,
@@ -322,25 +343,30 @@ template <int DP, bool DROPS> static VitroStatus by_parts(void *stream, const Vi
     return vitro_cuda_launched("attention_queries");
 }
 
-template <int DP, bool DROPS> static VitroStatus by_heads(void *stream, const VitroAttn *a)
+/* Where a block cannot have so much shared memory, there is the other way: compute capability 8.6
+ * and 8.9 have 99 KB, 8.0 has 163, 9.0 has 227. */
+template <int DP, int ROWS, bool DROPS>
+static VitroStatus by_heads(void *stream, const VitroAttn *a)
 {
-    VITRO_LAUNCH((head_kernel<DP, DROPS>), (unsigned)((int64_t)a->B * a->H),
-                 (unsigned)(whole(a->T) / 16) * VITRO_WARP, whole_bytes<DP>(a->T), stream, *a);
+    const int bytes = Layout<DP, ROWS>::bytes, warps = (a->T + 15) / 16;
+    if (cudaFuncSetAttribute((const void *)head_kernel<DP, ROWS, DROPS>,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return by_parts<DP, DROPS>(stream, a);
+    }
+    VITRO_LAUNCH((head_kernel<DP, ROWS, DROPS>), (unsigned)((int64_t)a->B * a->H),
+                 (unsigned)warps * VITRO_WARP, (size_t)bytes, stream, *a);
     return vitro_cuda_launched("attention_head");
 }
 
 template <int DP, bool DROPS> static VitroStatus backward_of(void *stream, const VitroAttn *a)
 {
-    /* Compute capability 8.6 and 8.9 have 99 KB for a block, 8.0 has 163, 9.0 has 227. */
-    if constexpr (DP <= 64)
-        if (whole(a->T) / 16 <= WHOLE_WARPS) {
-            const size_t bytes = whole_bytes<DP>(a->T);
-            if (cudaFuncSetAttribute((const void *)head_kernel<DP, DROPS>,
-                                     cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                     (int)bytes) == cudaSuccess)
-                return by_heads<DP, DROPS>(stream, a);
-            (void)cudaGetLastError(); /* there is the other way */
-        }
+    if constexpr (DP <= 64) {
+        if (a->T <= 64)
+            return by_heads<DP, 64, DROPS>(stream, a);
+        if (a->T <= 208)
+            return by_heads<DP, 208, DROPS>(stream, a);
+    }
     return by_parts<DP, DROPS>(stream, a);
 }
 
@@ -351,7 +377,6 @@ template <int DP> static VitroStatus backward(void *stream, const VitroAttn *a)
 
 VitroStatus vitro_attention_mma_backward(void *stream, const VitroAttn *a)
 {
-    VITRO_TRY(vitro_attention_delta(stream, a, VITRO_BF16));
     return a->Dh <= 32   ? backward<32>(stream, a)
            : a->Dh <= 64 ? backward<64>(stream, a)
            : a->Dh <= 80 ? backward<80>(stream, a)
