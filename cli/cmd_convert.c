@@ -291,7 +291,8 @@ static char *output_path(const ConvertArgs *a, const char *out)
     return path;
 }
 
-static int convert_to_onnx(const ConvertArgs *a, const Args *args, bool transform_given)
+static int convert_to_onnx(const ConvertArgs *a, const Args *args, const char *in,
+                           bool transform_given)
 {
     const char *const *file = args->operands;
     if (dtypes[a->dtype] != VITRO_F32)
@@ -302,19 +303,22 @@ static int convert_to_onnx(const ConvertArgs *a, const Args *args, bool transfor
         return cli_usage("option --names has no meaning for OUT '%s': the tensors of ONNX files "
                          "have this library's names",
                          file[1]);
-    return convert_model(a, file[0], file[1], transform_given);
+    return convert_model(a, in, file[1], transform_given);
 }
 
 static int run(ConvertArgs *a, const Args *args)
 {
     VitroCheckpointFormat format;
     bool transform_given;
-    const char *const *file = args->operands;
+    const char *const *file = args->operands, *in = file[0];
+    char room[WEIGHTS_PATH_BYTES];
     if (args->operand_count != (a->list ? 1 : 2))
         return cli_usage("vitro convert: found %d operand%s, expected %s", args->operand_count,
                          args->operand_count == 1 ? "" : "s",
                          a->list ? "one file with --list" : "two files: IN OUT");
-    int status = model_args_resolve(&a->model, args);
+    int status = weights_resolve(&in, room);
+    if (!status)
+        status = model_args_resolve(&a->model, args);
     if (!status)
         status = transform_args_resolve(&a->transform, args);
     if (!status)
@@ -327,9 +331,9 @@ static int run(ConvertArgs *a, const Args *args)
         return cli_usage("option --names: found '%s', expected keep or vitro with --list",
                          naming_names[a->names]);
     if (a->list)
-        return list(a, file[0]);
+        return list(a, in);
     if (is_onnx(file[1]))
-        return convert_to_onnx(a, args, transform_given);
+        return convert_to_onnx(a, args, in, transform_given);
     if (a->external_data)
         return cli_usage("option --external-data is for .onnx files, found '%s'", file[1]);
     char *out = output_path(a, file[1]);
@@ -341,9 +345,9 @@ static int run(ConvertArgs *a, const Args *args)
         status =
             cli_usage("option --dtype: found int8 and OUT '%s', expected a .safetensors file", out);
     else if (a->names == NAMES_KEEP)
-        status = convert_plain(a, file[0], out, format);
+        status = convert_plain(a, in, out, format);
     else
-        status = convert_model(a, file[0], out, transform_given);
+        status = convert_model(a, in, out, transform_given);
     free(out);
     return status;
 }

@@ -30,6 +30,7 @@ typedef struct TrainArgs {
     const char *data_path;
     int dataset; /* VitroDatasetKind */
     const char *init_weights;
+    char init_weights_room[WEIGHTS_PATH_BYTES];
     bool freeze_layers, recompute;
     int epochs;
     int64_t batch_size;
@@ -670,6 +671,8 @@ int cmd_train(int argc, char **argv)
         status = model_args_resolve(&s.model_args, &s.args);
     if (!status && s.state)
         forget_weights(&s);
+    if (!status)
+        status = weights_resolve(&s.train_args.init_weights, s.train_args.init_weights_room);
     if (!status)
         status = transform_args_resolve(&s.transform_args, &s.args);
     if (!status)

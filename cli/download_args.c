@@ -2,7 +2,7 @@
 /* Fetching a data set, as an option group of train and eval. */
 #include "download_args.h"
 
-#include "report.h"
+#include "fetch_bar.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -41,51 +41,18 @@ int download_args_check(const DownloadArgs *d)
     return CLI_OK;
 }
 
-/* ---- the bar ----------------------------------------------------------------------------------
- */
-
-typedef struct Watch {
-    Progress bar;
-    char file[64]; /* that the bar is of; "": none yet */
-    int64_t done;
-} Watch;
-
-static void end_bar(Watch *w)
-{
-    if (w->file[0])
-        progress_end(&w->bar, w->done, w->file);
-    w->file[0] = 0;
-}
-
-/* A new file begins a new bar, and so does one whose bytes are fetched anew. */
-static bool watch(void *user, const char *file, int64_t done, int64_t total)
-{
-    Watch *w = user;
-    if (done == 0 && total < 0)
-        return true; /* still knocking */
-    if (strcmp(w->file, file) != 0 || done < w->done) {
-        end_bar(w);
-        progress_begin_bytes(&w->bar, done, total > 0 ? total : 0);
-        snprintf(w->file, sizeof(w->file), "%s", file);
-    }
-    w->bar.total = total > 0 ? total : 0;
-    w->done = done;
-    progress_update(&w->bar, done, w->file);
-    return true;
-}
-
 int download_args_run(const DownloadArgs *d, const char *data_path, VitroDatasetKind kind)
 {
     if (!d->download)
         return CLI_OK;
-    Watch w = {0};
+    FetchBar bar = {0};
     VitroDownloadOptions o = {.path = data_path,
                               .kind = kind,
                               .url = is_set(d->url) ? d->url : NULL,
                               .md5 = is_set(d->md5) ? d->md5 : NULL,
-                              .progress = watch,
-                              .user = &w};
+                              .progress = fetch_bar_watch,
+                              .user = &bar};
     VitroStatus st = vitro_dataset_download(&o);
-    end_bar(&w);
+    fetch_bar_end(&bar);
     return st ? cli_fail_lib() : CLI_OK;
 }

@@ -16,6 +16,7 @@ static const Command commands[] = {
     {"summary", "count parameters and operations", cmd_summary, .computes = false},
     {"convert", "write a weight file in another format, list its tensors", cmd_convert,
      .computes = false},
+    {"pull", "fetch published weights by name", cmd_pull, .computes = false},
     {"bench", "measure speed", cmd_bench, .computes = true},
     {0},
 };

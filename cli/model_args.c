@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
@@ -22,9 +23,8 @@ static const char *const pos_embed_names[] = {"auto",   "timm",     "hf", "torch
 static const ArgOption model_options[] = {
     /* first: model_args_group_without_weights leaves it out */
     ROW("weights", ARG_TEXT, weights, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
-        .help =
-            ".pth, .safetensors or .npz file, or a folder with config.json and such a file; the "
-            "geometry comes from it"),
+        .help = ".pth, .safetensors or .npz file, a folder with config.json and such a file, or a "
+                "name that `vitro pull` has fetched; the geometry comes from it"),
     ROW("model-name", ARG_TEXT, model_name, .metavar = "NAME", .flags = ARG_MAY_BE_EMPTY,
         .help = "preset; `vitro summary --list` lists them"),
     ROW("key-map", ARG_TEXT, key_map, .metavar = "FILE", .flags = ARG_MAY_BE_EMPTY,
@@ -171,8 +171,29 @@ void model_args_set(ModelArgs *m, const VitroConfig *cfg)
     m->proj_bias = !cfg->no_proj_bias;
 }
 
+/* "runs/best.pth" is a file that is not there, not a name. */
+static bool has_weights_extension(const char *path)
+{
+    VitroCheckpointFormat format;
+    return vitro_checkpoint_format_of(&format, path) == VITRO_OK;
+}
+
+int weights_resolve(const char **path, char room[WEIGHTS_PATH_BYTES])
+{
+    if (!is_set(*path) || access(*path, F_OK) == 0 || !vitro_hub_is_name(*path) ||
+        has_weights_extension(*path))
+        return CLI_OK;
+    if (vitro_hub_find(room, WEIGHTS_PATH_BYTES, *path))
+        return cli_fail_lib();
+    *path = room;
+    return CLI_OK;
+}
+
 int model_args_resolve(ModelArgs *m, const Args *args)
 {
+    int status = weights_resolve(&m->weights, m->weights_room);
+    if (status)
+        return status;
     m->given = 0;
     for (int i = 0; i < ARG_COUNT(config_bits); i++)
         if (args_given(args, config_bits[i].option))

@@ -23,9 +23,15 @@
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
+enum { WEIGHTS_PATH_BYTES = 4096 };
+/* Where *path is no file and the name of a published checkpoint, it becomes the path of that one's
+ * weights in the cache, in `room`; CLI_FAILED where the cache has none. */
+int weights_resolve(const char **path, char room[WEIGHTS_PATH_BYTES]);
+
 typedef struct ModelArgs {
     const char *model_name; /* NULL or "": not given */
     const char *weights;    /* NULL or "": none */
+    char weights_room[WEIGHTS_PATH_BYTES];
     const char *key_map;    /* NULL or "": the naming tells itself */
     VitroConfig config;     /* the fields whose bits are in `given` */
     ArgSize img_size;

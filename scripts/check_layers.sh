@@ -15,14 +15,16 @@ nn          base tensor kernels backend nn              : base device model
 model       base tensor backend nn model ckpt           : base device checkpoint image model
 train       base tensor backend nn model ckpt data metrics image train : base device checkpoint image data model train
 export      base tensor ckpt model export               : base checkpoint image model export
+session     base model session                               : base device checkpoint image model session
+hub         base data hub                                    : base checkpoint hub
 image       base tensor image                           : base image
 plot        base image plot                             : base image plot
 data        base image data                             : base image data download
 ckpt        base tensor ckpt                            : base checkpoint
 metrics     base image metrics                          : base image train
 info        base backend data info                      : base
-cli         cli                                         : base device checkpoint image data download export model plot train vitro
-examples    examples                                    : base device checkpoint image data download export model plot train vitro
+cli         cli                                         : base device checkpoint image data download export hub model plot session train vitro
+examples    examples                                    : base device checkpoint image data download export hub model plot session train vitro
 # Libraries that only the named files may see.
 library omp.h               src/backend/ src/kernels/
 library jpeglib.h           src/image/ src/info/
@@ -30,7 +32,7 @@ library png.h               src/image/ src/info/
 library webp/decode.h       src/image/ src/info/
 library webp/demux.h        src/image/ src/info/
 library cairo.h             src/plot/ src/info/
-library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/ src/export/
+library jansson.h           src/info/ src/base/ src/ckpt/ src/model/ src/train/ src/export/ src/hub/
 library onnx.pb-c.h         src/export/onnx_graph
 library protobuf-c/protobuf-c.h  src/info/
 library curl/curl.h         src/data/http

@@ -113,6 +113,7 @@ VITRO_API int64_t vitro_config_prefix(const VitroConfig *cfg);  /* class, distil
 VITRO_API int64_t vitro_config_tokens(const VitroConfig *cfg);  /* T = prefix + N */
 VITRO_API int64_t vitro_config_positions(const VitroConfig *cfg); /* rows of pos_embed: T, or N */
 VITRO_API int64_t vitro_config_mlp_width(const VitroConfig *cfg); /* M = (int)(D * mlp_ratio) */
+VITRO_API int64_t vitro_config_features(const VitroConfig *cfg);  /* what the head takes: R, or D */
 VITRO_API int64_t vitro_config_outputs(const VitroConfig *cfg);   /* K, or the features' width */
 /* Multiply-adds of the products for one image: conv + linear + matmul as fvcore counts them. What
  * the model costs as it is written down; the last block does less, see docs/ARCHITECTURE.md. */
@@ -368,6 +369,9 @@ VITRO_API void vitro_predictor_free(VitroPredictor *p); /* NULL is fine */
  * max_batch. Dropout is off. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_run(VitroPredictor *p, const float *images,
                                                            int64_t count, float *logits);
+/* The features of the last run's images, what the head took: [count, vitro_config_features()]. */
+VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_features(const VitroPredictor *p,
+                                                                float *features);
 /* Softmax of n logits in double precision; probs may be logits. */
 VITRO_API void vitro_softmax(float *probs, const float *logits, int64_t n);
 

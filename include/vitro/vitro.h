@@ -34,9 +34,11 @@
 #include "vitro/device.h"
 #include "vitro/download.h"
 #include "vitro/export.h"
+#include "vitro/hub.h"
 #include "vitro/image.h"
 #include "vitro/model.h"
 #include "vitro/plot.h"
+#include "vitro/session.h"
 #include "vitro/train.h"
 
 #endif

@@ -23,6 +23,27 @@ bool vitro_http_may_redirect(const char *from, const char *to)
            (starts_with(to, "http://") && !starts_with(from, "https://"));
 }
 
+/* The length of "https://host:port". */
+static size_t origin_length(const char *url)
+{
+    const char *host = strstr(url, "://");
+    return host ? (size_t)(host + 3 - url) + strcspn(host + 3, "/?#") : 0;
+}
+
+bool vitro_http_may_send_token(const char *url, const char *to)
+{
+    static const char *const here[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
+    const size_t n = origin_length(url);
+    if (!n || n != origin_length(to) || strncasecmp(url, to, n) != 0)
+        return false;
+    bool safe = starts_with(url, "https://");
+    for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+        const size_t m = strlen(here[i]);
+        safe |= starts_with(url, here[i]) && (m == n || url[m] == ':');
+    }
+    return safe;
+}
+
 /* A decimal number of at most 18 digits; moves *text behind it. */
 static bool parse_number(const char **text, int64_t *value)
 {
@@ -82,6 +103,8 @@ enum {
     F(curl_easy_setopt)                                                                            \
     F(curl_easy_strerror)                                                                          \
     F(curl_global_init)                                                                            \
+    F(curl_slist_append)                                                                           \
+    F(curl_slist_free_all)                                                                         \
     F(curl_version_info)
 
 /* curl.h has macros of two of the names: (lib.curl_easy_setopt)(...) calls the function. */
@@ -116,10 +139,11 @@ typedef struct Transfer {
     const VitroHttpRequest *request;
     int fd;
     CURL *curl;
-    int64_t have, best; /* bytes in the file; the most there ever were */
-    int64_t total;      /* of the whole file; -1: unknown */
-    bool no_range;      /* this server's ranges are wrong */
-    VitroStatus st;     /* our own failure inside a callback; it ends all tries */
+    struct curl_slist *authorization; /* the header with the token; NULL: none */
+    int64_t have, best;               /* bytes in the file; the most there ever were */
+    int64_t total;                    /* of the whole file; -1: unknown */
+    bool no_range;                    /* this server's ranges are wrong */
+    VitroStatus st;                   /* our own failure inside a callback; it ends all tries */
     bool cancelled;
     char why[CURL_ERROR_SIZE + 64]; /* why the last try ended early */
     /* Of the answer under way: */
@@ -383,7 +407,10 @@ static VitroStatus perform(Transfer *t, const char *url, bool *again)
     t->curl_error[0] = 0;
     t->asked = t->no_range ? 0 : t->have;
     snprintf(range, sizeof(range), "%lld-", (long long)t->asked);
+    struct curl_slist *headers =
+        vitro_http_may_send_token(t->request->url, url) ? t->authorization : NULL;
     if ((lib.curl_easy_setopt)(t->curl, CURLOPT_URL, url) != CURLE_OK ||
+        (lib.curl_easy_setopt)(t->curl, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
         (lib.curl_easy_setopt)(t->curl, CURLOPT_RANGE, t->asked ? range : NULL) != CURLE_OK)
         return vitro_fail(VITRO_E_NOMEM, "%s: libcurl has no memory", t->request->url);
     CURLcode rc = lib.curl_easy_perform(t->curl);
@@ -502,6 +529,19 @@ static VitroStatus check_url(const char *url)
     return VITRO_OK;
 }
 
+static VitroStatus make_authorization(Transfer *t)
+{
+    char line[1024];
+    const char *token = t->request->token;
+    if (!token)
+        return VITRO_OK;
+    if (strpbrk(token, "\r\n") ||
+        (size_t)snprintf(line, sizeof(line), "Authorization: Bearer %s", token) >= sizeof(line))
+        return vitro_fail(VITRO_E_ARG, "the token is longer than a line, or several");
+    t->authorization = lib.curl_slist_append(NULL, line);
+    return t->authorization ? VITRO_OK : vitro_fail(VITRO_E_NOMEM, "libcurl has no memory");
+}
+
 static void start_curl(void)
 {
     lib.curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -526,7 +566,10 @@ VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request)
         return vitro_fail(VITRO_E_NOMEM, "libcurl has no memory");
     st = set_up(&t);
     if (st == VITRO_OK)
+        st = make_authorization(&t);
+    if (st == VITRO_OK)
         st = run_tries(&t);
+    lib.curl_slist_free_all(t.authorization);
     lib.curl_easy_cleanup(t.curl);
     return st;
 }

@@ -7,8 +7,10 @@
 #include "base/status.h"
 
 typedef struct VitroHttpRequest {
-    const char *url;        /* http:// or https://, without user name and password */
-    int64_t max_bytes;      /* a file that claims or sends more is refused */
+    const char *url;   /* http:// or https://, without user name and password */
+    const char *token; /* goes as "Authorization: Bearer" to the url's host (and port) alone, over
+                        * https, or in plain to this machine; NULL: none */
+    int64_t max_bytes; /* a file that claims or sends more is refused */
     int connect_timeout_ms; /* > 0 */
     int stall_timeout_s;    /* > 0; a slower line than 100 bytes/s for so long counts as cut */
     int tries;              /* > 0; in a row without headway; a try that brings bytes is free */
@@ -29,6 +31,9 @@ VitroStatus vitro_http_get(int fd, const VitroHttpRequest *request);
  */
 const char *vitro_http_library(void);
 
+/* Whether a token for `url` may go to `to`: the same scheme, host and port, and a safe way there.
+ */
+bool vitro_http_may_send_token(const char *url, const char *to);
 /* Whether a server at `from` may send us on to `to`. */
 bool vitro_http_may_redirect(const char *from, const char *to);
 

@@ -34,7 +34,9 @@ typedef struct VitroActs {
     VitroLinearActs pre_logits; /* out [B,R]; absent unless representation_size */
     VitroLinearActs head;       /* out [B,K]; absent if num_classes is 0 */
     VitroPairActs pair;         /* absent unless distilled */
-    VitroTensor out; /* [B,K], or the features: head's, pre_logits' or the pool's output */
+    VitroTensor features; /* what the head takes, [B,R] or [B,D]; the forward pass sets it. Of a
+                           * distilled model [B,2,D] */
+    VitroTensor out;      /* [B,K], or the features: head's, pre_logits' or the pool's output */
 
     /* backward */
     VitroTensor dout;        /* [B,K] the caller fills it */

@@ -325,11 +325,14 @@ double vitro_mlp_ratio_of(int64_t D, int64_t M)
     return ratio;
 }
 
+int64_t vitro_config_features(const VitroConfig *cfg)
+{
+    return cfg->representation_size ? cfg->representation_size : cfg->embed_dim;
+}
+
 int64_t vitro_config_outputs(const VitroConfig *cfg)
 {
-    if (cfg->num_classes)
-        return cfg->num_classes;
-    return cfg->representation_size ? cfg->representation_size : cfg->embed_dim;
+    return cfg->num_classes ? cfg->num_classes : vitro_config_features(cfg);
 }
 
 VitroFlops vitro_attention_flops(int64_t tokens, int64_t dim, bool proj)

@@ -24,11 +24,12 @@ static VitroStatus head_forward(const VitroModel *m, VitroActs *a, VitroTensor f
 {
     VitroDevice *dev = m->dev;
     const VitroParams *p = &m->params;
+    a->features = features;
     if (m->cfg.distilled)
         return pair_forward(m, a, features);
     if (m->cfg.representation_size) {
         VITRO_TRY(vitro_linear_forward(dev, &a->pre_logits, &p->pre_logits, features)); /* [B,R] */
-        features = a->pre_logits.out;
+        a->features = features = a->pre_logits.out;
     }
     if (m->cfg.num_classes) {
         VITRO_TRY(vitro_linear_forward(dev, &a->head, &p->head, features)); /* [B,K] */

@@ -255,6 +255,20 @@ VitroStatus vitro_predictor_run(VitroPredictor *p, const float *images, int64_t 
     return vitro_device_read_f32(p->model->dev, logits, a->out);
 }
 
+VitroStatus vitro_predictor_features(const VitroPredictor *p, float *features)
+{
+    VitroDevice *dev = p->model->dev;
+    const VitroActs *a = p->acts;
+    VitroTensor from = a->features;
+    if (p->model->cfg.distilled && p->model->cfg.num_classes) {
+        from = a->pair.token[0]; /* as without heads: the mean of both tokens; this one was used */
+        VITRO_TRY(dev->ops->mean_tokens(dev, from, a->features, 0));
+    } else if (p->model->cfg.distilled) {
+        from = a->out;
+    }
+    return vitro_device_read_f32(dev, features, from);
+}
+
 void vitro_softmax(float *probs, const float *logits, int64_t n)
 {
     double max = -INFINITY, sum = 0;

@@ -108,6 +108,10 @@ static bool read_request(VtRequest *r)
     }
     if (sscanf(head, "GET %255s HTTP/1.", r->path) != 1)
         return false;
+    const char *authorization = strcasestr(head, "\r\nAuthorization: ");
+    r->authorization[0] = 0;
+    if (authorization)
+        sscanf(authorization, "\r\n%*[^:]: %127[^\r]", r->authorization);
     const char *range = strcasestr(head, "\r\nRange: bytes=");
     r->first = range ? strtoll(range + strlen("\r\nRange: bytes="), NULL, 10) : -1;
     return true;

@@ -8,10 +8,11 @@
 #include <stddef.h>
 
 typedef struct VtRequest {
-    int fd;          /* of the connection; the server closes it */
-    int number;      /* requests before this one */
-    char path[256];  /* "/data.bin" */
-    long long first; /* of "Range: bytes=first-"; -1: none */
+    int fd;                  /* of the connection; the server closes it */
+    int number;              /* requests before this one */
+    char path[256];          /* "/data.bin" */
+    char authorization[128]; /* of "Authorization: ...\r\n"; "": none */
+    long long first;         /* of "Range: bytes=first-"; -1: none */
 } VtRequest;
 
 /* Runs on the server's thread. Returning closes the connection. */
