@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "ckpt/format.h"
 #include "export/onnx_vit.h"
 #include "model/card.h"
 #include "model/model.h"
@@ -27,6 +28,8 @@ static VitroStatus load(void *user, int64_t i, size_t bytes, const void **data, 
 {
     const Source *s = user;
     const int64_t k = s->tensor[i];
+    if (i > 0)
+        vitro_ckpt_forget(s->ckpt, s->tensor[i - 1]); /* it comes back where it is still needed */
     if (vitro_checkpoint_info(s->ckpt, k)->dtype == VITRO_F32)
         *data = vitro_checkpoint_data(s->ckpt, k);
     if (*data)
