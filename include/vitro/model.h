@@ -369,7 +369,8 @@ VITRO_API void vitro_predictor_free(VitroPredictor *p); /* NULL is fine */
  * max_batch. Dropout is off. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_run(VitroPredictor *p, const float *images,
                                                            int64_t count, float *logits);
-/* The features of the last run's images, what the head took: [count, vitro_config_features()]. */
+/* The features of the last run's images, what the head took: [count, vitro_config_features()]. Of a
+ * distilled model the mean of what its two heads took. */
 VITRO_API VITRO_MUST_CHECK VitroStatus vitro_predictor_features(const VitroPredictor *p,
                                                                 float *features);
 /* Softmax of n logits in double precision; probs may be logits. */

@@ -71,10 +71,35 @@ static const char *class_name(char room[32], const VitroCard *card, int64_t i)
 
 /* ---- what both cannot say -------------------------------------------------------------------- */
 
+/* What no tensor of `c` betrays. */
+static const char *missing_feature(const VitroConfig *c, VitroNaming naming)
+{
+    const bool torchvision = naming == VITRO_NAMES_TORCHVISION, timm = naming == VITRO_NAMES_TIMM;
+    const struct {
+        bool there;
+        const char *name;
+    } features[] = {{!timm && c->global_pool != VITRO_POOL_TOKEN, "global_pool avg or map"},
+                    {!timm && c->no_class_token, "class_token false"},
+                    {!timm && c->no_embed_class, "no_embed_class"},
+                    {!timm && c->pre_norm, "pre_norm"},
+                    {!timm && c->no_final_norm, "final_norm false"},
+                    {!timm && c->no_proj_bias, "proj_bias false"},
+                    {!timm && c->distilled, "a distillation token"},
+                    {torchvision && !c->qkv_bias, "qkv_bias false"},
+                    {torchvision && c->act != VITRO_ACT_GELU, "another activation than gelu"},
+                    {timm && c->patch_pre_norm, "patch_pre_norm"}};
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+        if (features[i].there)
+            return features[i].name;
+    return NULL;
+}
+
 static VitroStatus check(const VitroConfig *cfg, VitroNaming naming)
 {
-    const char *library = vitro_naming_library(naming);
+    const char *library = vitro_naming_library(naming), *missing = missing_feature(cfg, naming);
     const double scale = 1 / sqrt((double)cfg->embed_dim / cfg->num_heads);
+    if (missing)
+        return vitro_fail(VITRO_E_UNSUPPORTED, "%s has no place for %s", library, missing);
     if (cfg->qk_scale != 0 && fabs(cfg->qk_scale - scale) > 1e-9 * scale)
         return vitro_fail(VITRO_E_UNSUPPORTED, "%s has no place for qk_scale %g: it takes %g",
                           library, cfg->qk_scale, scale);
@@ -187,6 +212,8 @@ static const char *timm_entry(const VitroConfig *cfg)
         {"vit_small_patch32_224", 384, 12, 6, 32},   {"vit_base_patch32_224", 768, 12, 12, 32},
         {"vit_large_patch16_224", 1024, 24, 16, 16}, {"vit_large_patch32_224", 1024, 24, 16, 32},
         {"vit_huge_patch14_224", 1280, 32, 16, 14}};
+    if (cfg->distilled)
+        return "deit_base_distilled_patch16_224"; /* another class of timm's */
     for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
         if (entries[i].width == cfg->embed_dim && entries[i].depth == cfg->depth &&
             entries[i].heads == cfg->num_heads && entries[i].patch == cfg->patch_size)
@@ -234,16 +261,44 @@ static json_t *timm_pretrained(const VitroConfig *cfg, const VitroTransform *t)
         cfg->num_classes, "pool_size", "first_conv", "patch_embed.proj", "classifier", "head");
 }
 
+static const char *pooling_name(const VitroConfig *cfg)
+{
+    static const char *const names[] = {"token", "avg", "map"};
+    return names[cfg->global_pool];
+}
+
 static json_t *timm_args(const VitroConfig *cfg)
 {
-    json_t *args = json_pack(
-        "{s:o, s:i, s:i, s:i, s:i, s:i, s:f, s:b, s:s}", "img_size", image_size(cfg), "patch_size",
-        cfg->patch_size, "in_chans", cfg->in_channels, "embed_dim", cfg->embed_dim, "depth",
-        cfg->depth, "num_heads", cfg->num_heads, "mlp_ratio", mlp_ratio(cfg), "qkv_bias",
-        cfg->qkv_bias, "act_layer", cfg->act == VITRO_ACT_GELU ? "gelu" : "gelu_tanh");
-    int bad = cfg->patch_norm
-                  ? json_object_set_new(args, "embed_norm_layer", json_string("layernorm"))
-                  : 0;
+    static const char *const acts[] = {[VITRO_ACT_GELU] = "gelu",
+                                       [VITRO_ACT_GELU_TANH] = "gelu_tanh",
+                                       [VITRO_ACT_GELU_QUICK] = "quick_gelu"};
+    json_t *args =
+        json_pack("{s:o, s:i, s:i, s:i, s:i, s:i, s:f, s:b, s:s}", "img_size", image_size(cfg),
+                  "patch_size", cfg->patch_size, "in_chans", cfg->in_channels, "embed_dim",
+                  cfg->embed_dim, "depth", cfg->depth, "num_heads", cfg->num_heads, "mlp_ratio",
+                  mlp_ratio(cfg), "qkv_bias", cfg->qkv_bias, "act_layer", acts[cfg->act]);
+    const struct {
+        bool there;
+        const char *name;
+        json_t *value;
+    } others[] = {{cfg->patch_norm, "embed_norm_layer", json_string("layernorm")},
+                  {cfg->init_values != 0, "init_values", json_real(cfg->init_values)},
+                  {true, "global_pool", json_string(pooling_name(cfg))},
+                  {cfg->pool_include_prefix, "pool_include_prefix", json_true()},
+                  {cfg->no_class_token, "class_token", json_false()},
+                  {cfg->reg_tokens > 0, "reg_tokens", json_integer(cfg->reg_tokens)},
+                  {cfg->no_embed_class, "no_embed_class", json_true()},
+                  {cfg->pre_norm, "pre_norm", json_true()},
+                  {cfg->no_final_norm, "final_norm", json_false()},
+                  {true, "fc_norm", json_boolean(cfg->fc_norm)},
+                  {cfg->qk_norm, "qk_norm", json_true()},
+                  {cfg->no_proj_bias, "proj_bias", json_false()}};
+    int bad = 0;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (others[i].there)
+            bad |= json_object_set(args, others[i].name, others[i].value);
+        json_decref(others[i].value);
+    }
     return if_whole(args, bad);
 }
 

@@ -94,33 +94,6 @@ static VitroStatus add_metadata(VitroOnnx *g, const VitroConfig *cfg, const Vitr
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-/* What the graph does not have yet. */
-static VitroStatus refuse_arguments(const VitroConfig *c)
-{
-    const struct {
-        bool there;
-        const char *name;
-    } unknown[] = {{c->init_values != 0, "init_values (LayerScale)"},
-                   {c->global_pool != VITRO_POOL_TOKEN, "global_pool avg and map"},
-                   {c->reg_tokens > 0, "reg_tokens"},
-                   {c->no_class_token, "class_token false"},
-                   {c->no_embed_class, "no_embed_class"},
-                   {c->distilled, "distilled"},
-                   {c->pre_norm, "pre_norm"},
-                   {c->no_final_norm, "final_norm false"},
-                   {c->fc_norm, "fc_norm"},
-                   {c->qk_norm, "qk_norm"},
-                   {c->no_proj_bias, "proj_bias false"},
-                   {c->patch_pre_norm, "patch_pre_norm"},
-                   {c->act == VITRO_ACT_GELU_QUICK, "act quick_gelu"}};
-    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
-        if (unknown[i].there)
-            return vitro_fail(VITRO_E_UNSUPPORTED,
-                              "the model has %s, which ONNX files cannot be written with yet",
-                              unknown[i].name);
-    return VITRO_OK;
-}
-
 static VitroStatus build(VitroOnnx **out, const VitroParams *p, const VitroConfig *cfg,
                          const VitroCard *card)
 {
@@ -145,7 +118,6 @@ VitroStatus vitro_export_onnx(const VitroCheckpoint *ckpt, const char *path, con
     VitroLoadReport report = {0};
     VitroOnnx *g = NULL;
     VITRO_TRY(vitro_config_validate(cfg));
-    VITRO_TRY(refuse_arguments(cfg));
     VITRO_TRY(vitro_params_init(&p, cfg, VITRO_F32));
     Source source = {.ckpt = ckpt, .tensor = vitro_calloc((size_t)p.count, sizeof(int64_t))};
     VitroStatus st = source.tensor ? VITRO_OK : VITRO_NOMEM;

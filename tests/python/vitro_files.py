@@ -52,8 +52,9 @@ def write_pictures(folder, count, height=61, width=80):
 
 
 def run(*command):
-    return subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL).stdout
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0, (command, done.stderr.decode())
+    return done.stdout
 
 
 def predict(vitro, weights, pictures, folder, *options):
