@@ -367,8 +367,11 @@ VitroStatus vitro_onnx_add_vit(VitroOnnx *g, const VitroConfig *cfg)
     Vit vit = {.g = g, .cfg = cfg}, *v = &vit;
     const char *images =
         vitro_onnx_input(g, "images", DIMS(0, cfg->in_channels, cfg->img_height, cfg->img_width));
-    v->half = vitro_onnx_scalar(g, "half", 0.5);
-    v->one = vitro_onnx_scalar(g, "one", 1);
+    const bool whole_gelu = cfg->act != VITRO_ACT_GELU_QUICK;
+    if (whole_gelu || cfg->distilled)
+        v->half = vitro_onnx_scalar(g, "half", 0.5);
+    if (whole_gelu)
+        v->one = vitro_onnx_scalar(g, "one", 1);
     v->scale = vitro_onnx_scalar(g, "attn_scale",
                                  cfg->qk_scale != 0 ? cfg->qk_scale : 1 / sqrt((double)D / H));
     v->heads_shape = vitro_onnx_ints(g, "heads_shape", DIMS(0, 0, H, D / H));

@@ -43,6 +43,10 @@ static VitroStatus read_file(VitroSession *s, const char *path)
     VITRO_TRY(vitro_card_read(&s->card, s->file));
     VITRO_TRY(vitro_checkpoint_adopt_names(s->file, NULL));
     VITRO_TRY(vitro_config_from_checkpoint(&s->config, NULL, 0, s->file, &s->card, NULL, 0));
+    char note[256];
+    vitro_card_assume_transform(&s->card, s->file, &s->config, note, sizeof(note));
+    if (s->config.num_classes == 0)
+        VITRO_TRY(vitro_card_set_classes(&s->card, NULL, 0));
     const int channels = s->config.in_channels;
     if (!s->card.has_transform && (channels == 1 || channels == 3)) {
         s->card.transform =

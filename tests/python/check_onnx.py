@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""check_onnx.py VITRO: exports models as ONNX and runs them under ONNX Runtime.
+"""check_onnx.py VITRO MAKE_ONNX: exports models as ONNX and runs them under ONNX Runtime.
 
 - tests/golden/model/*.safetensors: against PyTorch's float64 outputs that lie in them;
+- what tests/tools/make_onnx.c makes, a model for every argument that there is: against the outputs
+  of the back end "ref" that it puts beside them;
 - a model of vit_tiny_patch16_224's size with random weights, inside the file and beside it:
   against what `vitro predict` says of the same input.
 
@@ -54,6 +56,8 @@ def load(path):
 
 def check_golden(path, folder):
     t = read_safetensors(path)
+    if "config" not in t:
+        return  # another kind of fixture
     (_, patch, _, classes, _, _, heads, _, _, scale, _, _, eps, act) = t["config"].tolist()[:14]
     height, width = t["input"].shape[2:]
     weights, target = os.path.join(folder, "golden.safetensors"), os.path.join(folder, "golden.onnx")
@@ -97,7 +101,21 @@ def check_tiny(folder):
         assert json.loads(says["vitro"])["config"]["num_heads"] == 3, says
 
 
+def check_variants(folder):
+    run(sys.argv[2], folder)
+    models = sorted(glob.glob(os.path.join(folder, "*.onnx")))
+    assert len(models) > 10, models
+    for path in models:
+        _, session = load(path)
+        shape = [4, *session.get_inputs()[0].shape[1:]]
+        x = np.fromfile(path[:-5] + ".in", np.float32).reshape(shape)
+        y = np.fromfile(path[:-5] + ".out", np.float32).reshape(4, -1)
+        check(os.path.basename(path), session.run(None, {"images": x})[0], y, LIMIT)
+        os.remove(path)
+
+
 with tempfile.TemporaryDirectory() as folder:
+    check_variants(folder)
     fixtures = sorted(glob.glob(os.path.join(root, "tests/golden/model/*.safetensors")))
     assert len(fixtures) >= 5, fixtures
     for fixture in fixtures:
