@@ -43,7 +43,7 @@ expect() {
     found=$(offered "$@")
     [ "$found" = "$expected" ] || fail "behind '$*': '$found' is offered, expected '$expected'"
 }
-expect "predict" vitro p
+expect "predict pull" vitro p
 expect "--top-k" vitro predict --to
 expect "sgd adamw" vitro train --optimizer ""
 expect "adamw" vitro train --optimizer = a
