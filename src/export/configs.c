@@ -347,6 +347,12 @@ VitroStatus vitro_export_weights(const VitroCheckpoint *ckpt, const char *path,
         return vitro_fail(VITRO_E_ARG, "%s: floats can become F32, F16 or BF16, not %s", path,
                           vitro_dtype_name(*floats));
     VITRO_TRY(vitro_config_validate(cfg));
+    VitroCard whole = card ? *card : (VitroCard){0}; /* its strings stay the caller's */
+    if (!whole.has_transform && (cfg->in_channels == 1 || cfg->in_channels == 3)) {
+        whole.transform =
+            vitro_transform_default(cfg->img_height, cfg->img_width, cfg->in_channels);
+        whole.has_transform = true;
+    }
     if (naming != VITRO_NAMES_VITRO)
         VITRO_TRY(check(cfg, naming));
     char *dir = vitro_path_dir(path);
@@ -354,9 +360,9 @@ VitroStatus vitro_export_weights(const VitroCheckpoint *ckpt, const char *path,
     if (st == VITRO_OK && beside)
         st = check_beside(dir, path);
     if (st == VITRO_OK)
-        st = vitro_names_write(ckpt, path, format, floats, naming, cfg, card);
+        st = vitro_names_write(ckpt, path, format, floats, naming, cfg, &whole);
     if (st == VITRO_OK && beside)
-        st = naming == VITRO_NAMES_TIMM ? write_timm(dir, cfg, card) : write_hf(dir, cfg, card);
+        st = naming == VITRO_NAMES_TIMM ? write_timm(dir, cfg, &whole) : write_hf(dir, cfg, &whole);
     vitro_free(dir);
     return st;
 }
