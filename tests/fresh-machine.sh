@@ -105,9 +105,9 @@ use_package() {
         grep -q "^class: light " said && ls /usr/share/man/man1/vitro.1.gz \
             /usr/share/bash-completion/completions/vitro \
             /usr/share/zsh/vendor-completions/_vitro &&
-        apt-get -qq -y --no-install-recommends install cmake gcc g++ libc6-dev make pkgconf &&
+        apt-get -qq -y --no-install-recommends install cmake gcc g++ libc6-dev make &&
         cmake -S foreign/cmake -B build && cmake --build build && build/foreign_c &&
-        build/foreign_cpp && make -C foreign/make OUT=/srv/use && ./foreign'
+        build/foreign_cpp'
 }
 
 step() {
