@@ -15,7 +15,7 @@ try:
     import torchvision
     import transformers
     from PIL import Image
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 except ImportError as error:
     print(f"check_names: cannot run here: {error}")
     sys.exit(77)
@@ -33,6 +33,22 @@ MODELS = [
     ("wide", 48, 2, 8, 24, 40, 3, True, ["--img-size", "24x40", "--transform", "hf"]),
     ("no bias", 32, 2, 16, 64, 64, 4, False, []),
     ("features", 48, 2, 8, 32, 32, 0, True, []),
+]
+# timm's arguments, and what no tensor says of them
+VARIANTS = [
+    ({"init_values": 0.1, "qk_norm": True}, []),
+    ({"global_pool": "avg"}, ["--global-pool", "avg"]),
+    ({"global_pool": "avg", "fc_norm": False, "class_token": False, "pool_include_prefix": True},
+     ["--global-pool", "avg", "--pool-include-prefix", "true"]),
+    ({"global_pool": "map", "class_token": False}, ["--global-pool", "map"]),
+    ({"global_pool": "map", "reg_tokens": 2, "fc_norm": True}, ["--global-pool", "map"]),
+    ({"reg_tokens": 3, "no_embed_class": True}, ["--no-embed-class", "true"]),
+    # with pre_norm an epsilon of 1e-5 is assumed, as CLIP's
+    ({"pre_norm": True, "act_layer": "quick_gelu"}, ["--act", "quick_gelu", "--norm-eps", "1e-6"]),
+    ({"final_norm": False, "proj_bias": False, "num_classes": 0}, []),
+    ({"distilled": True}, []),
+    ({"distilled": True, "num_classes": 0}, []),
+    ({"embed_norm_layer": "layernorm", "act_layer": "gelu_tanh"}, ["--act", "gelu_tanh"]),
 ]
 TRANSFORMS = [
     ["--transform", "hf"],
@@ -86,6 +102,42 @@ def check_torchvision(what, path, x, y, D, depth, P, side, K):
     check(f"{what}: torchvision", outputs(model, x), y, LIMIT)
 
 
+def check_onnx(what, path, x, y):
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError:
+        return
+    onnx.checker.check_model(path, full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    check(f"{what}: onnx", session.run(None, {"images": x})[0], y, 1e-4)
+
+
+def check_variants(folder):
+    x = np.random.default_rng(3).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    for i, (arguments, options) in enumerate(VARIANTS):
+        torch.manual_seed(i)
+        what = ", ".join(f"{k} {v}" for k, v in arguments.items())
+        kwargs = {"num_classes": 5, **arguments}
+        entry = ("deit_base_distilled_patch16_224" if kwargs.pop("distilled", False)
+                 else "vit_base_patch16_224")
+        model = timm.create_model(entry, img_size=32, patch_size=8, embed_dim=48, depth=2,
+                                  num_heads=HEADS, **kwargs).eval()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(torch.randn_like(p) * 0.1)
+        y = outputs(model, x)
+        weights = os.path.join(folder, "variant.safetensors")
+        target = os.path.join(folder, f"variant {i}")
+        save_file(model.state_dict(), weights)
+        options = [*options, "--num-heads", HEADS]
+        run(vitro, "convert", weights, target + ".onnx", *options)
+        check_onnx(what, target + ".onnx", x, y)
+        run(vitro, "convert", weights, target + "/", "--names", "timm", *options)
+        again = timm.create_model(f"local-dir:{target}", pretrained=True)
+        check(f"{what}: timm", outputs(again, x), y, LIMIT)
+
+
 HEADS = 2
 with tempfile.TemporaryDirectory() as folder:
     pictures = write_pictures(folder, 3)
@@ -109,6 +161,8 @@ with tempfile.TemporaryDirectory() as folder:
             target = os.path.join(folder, "torchvision.safetensors")
             run(vitro, "convert", weights, target, "--names", "torchvision", *options)
             check_torchvision(name, target, x, y, D, depth, P, height, K)
+
+    check_variants(folder)
 
     # How the others prepare pictures. Margins are even: of odd ones transformers cuts the larger
     # part on the other side than timm, torchvision and Vitro.
