@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include "base/alloc.h"
+#include "base/status.h"
 
 /* Twice: to count, and into a block of that size. Neither takes a buffer that has to grow. */
 char *vitro_json_text(const json_t *root, size_t flags)
@@ -14,5 +15,7 @@ char *vitro_json_text(const json_t *root, size_t flags)
     }
     if (text)
         text[size] = 0;
+    else
+        (void)vitro_fail(VITRO_E_NOMEM, "no memory to write JSON");
     return text;
 }

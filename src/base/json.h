@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 /* The text of `root` (JSON_INDENT(n) and other flags of json_dumps); vitro_free it. NULL: no
- * memory, or text in it that is no UTF-8; nothing is recorded. */
+ * memory, which is recorded. */
 char *vitro_json_text(const json_t *root, size_t flags);
 
 #endif

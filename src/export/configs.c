@@ -50,7 +50,7 @@ static VitroStatus write_json(const char *dir, const char *name, json_t *root)
     char *dump = root ? vitro_json_text(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     char *text = dump ? vitro_asprintf("%s\n", dump) : NULL, *path = vitro_path_join(dir, name);
     VitroStatus st = VITRO_E_NOMEM;
-    if (!dump)
+    if (!root)
         st = vitro_fail(VITRO_E_FORMAT, "%s: no memory, or a class name is not valid UTF-8", name);
     else if (text && path)
         st = vitro_fs_replace(path, text, strlen(text));

@@ -192,11 +192,13 @@ static json_t *classes_to_json(const VitroCard *card)
 /* Prints a JSON tree and releases it; NULL, or a name that is no UTF-8, is an error. */
 static VitroStatus dump(char **out, json_t *root, size_t flags)
 {
-    char *text = root ? vitro_json_text(root, flags) : NULL;
-    json_decref(root);
-    if (!text)
+    if (!root)
         return vitro_fail(VITRO_E_FORMAT,
                           "cannot write JSON: no memory, or a class name is not valid UTF-8");
+    char *text = vitro_json_text(root, flags);
+    json_decref(root);
+    if (!text)
+        return VITRO_NOMEM;
     *out = text;
     return VITRO_OK;
 }
